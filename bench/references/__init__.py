@@ -1,0 +1,1 @@
+"""What posthouse is compared with; each module is one kind of reference."""

@@ -1,0 +1,63 @@
+"""posthouse (驿站): a durable message queue for Python's asyncio. See the README."""
+
+from posthouse.broker import Broker, open
+from posthouse.errors import (
+    AlreadyOpen,
+    AlreadySettled,
+    BadArgument,
+    BodyError,
+    BrokerClosed,
+    ForkedProcess,
+    InvalidName,
+    LeaseExpired,
+    LogDamaged,
+    LogUnreadable,
+    MessageTooLarge,
+    PosthouseError,
+    QueueEmpty,
+    QueueFull,
+    QueueShutDown,
+    StorageFailed,
+    StorageFull,
+    UnknownOutcome,
+    Unsupported,
+    WrongLoop,
+)
+from posthouse.message import Message
+from posthouse.model import QueuePolicy, QueueStats, Retry
+from posthouse.queue import Queue, Receipt
+from posthouse.transaction import Transaction
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyOpen",
+    "AlreadySettled",
+    "BadArgument",
+    "BodyError",
+    "Broker",
+    "BrokerClosed",
+    "ForkedProcess",
+    "InvalidName",
+    "LeaseExpired",
+    "LogDamaged",
+    "LogUnreadable",
+    "Message",
+    "MessageTooLarge",
+    "PosthouseError",
+    "Queue",
+    "QueueEmpty",
+    "QueueFull",
+    "QueuePolicy",
+    "QueueShutDown",
+    "QueueStats",
+    "Receipt",
+    "Retry",
+    "StorageFailed",
+    "StorageFull",
+    "Transaction",
+    "UnknownOutcome",
+    "Unsupported",
+    "WrongLoop",
+    "open",
+]

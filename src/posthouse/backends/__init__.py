@@ -1,0 +1,1 @@
+"""Where messages live: siblings behind `contract`; `registry` finds one by its URL scheme."""

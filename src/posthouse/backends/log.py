@@ -1,0 +1,142 @@
+"""``./data`` or ``log:./data``: every acknowledged message in a log in that directory."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from posthouse.backends.hosted import ENGINE_CAPABILITIES, Hosted
+from posthouse.backends.registry import only_options
+from posthouse.clock import Clock, SystemClock
+from posthouse.core.replay import Replay
+from posthouse.core.state import BrokerState
+from posthouse.engine import Engine
+from posthouse.errors import BadArgument
+from posthouse.journal.files import Files, RealFiles
+from posthouse.journal.journal import LogJournal
+from posthouse.journal.log import LogOptions, open_log
+from posthouse.journal.writer import ThreadWriter, Writer
+from posthouse.model import DEFAULT_MAX_BYTES_LOG
+
+T = TypeVar("T")
+logger = logging.getLogger("posthouse.log")
+
+MakeWriter = Callable[[asyncio.AbstractEventLoop], Writer]
+
+
+class LogBackend(Hosted):
+    """An engine over a log directory, exclusive to this process."""
+
+    capabilities = ENGINE_CAPABILITIES | {"durable"}
+
+    def __init__(
+        self,
+        directory: str,
+        log_options: LogOptions,
+        *,
+        clock: Clock | None = None,
+        files: Files | None = None,
+        make_writer: MakeWriter = ThreadWriter,
+        chance: Callable[[], float] | None = None,
+    ) -> None:
+        super().__init__()
+        self._directory = directory
+        self._log_options = log_options
+        self._clock = clock
+        self._files = files or RealFiles()
+        self._make_writer = make_writer
+        self._chance = chance
+
+    async def start(self) -> None:
+        """See `posthouse.backends.contract.Backend`.
+
+        Raises:
+            AlreadyOpen, LogDamaged, LogUnreadable, StorageFull, StorageFailed.
+        """
+        loop = asyncio.get_running_loop()
+        clock = self._clock or SystemClock()
+        state = BrokerState(DEFAULT_MAX_BYTES_LOG)
+        replay = Replay(state)
+        writer = self._make_writer(loop)
+        opening: asyncio.Future[Any] = submit(
+            loop,
+            writer,
+            lambda: open_log(
+                self._directory, self._files, self._log_options, replay.apply, clock.now_ns()
+            ),
+        )
+        try:
+            log = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(lambda done: self._abandon(done, writer))
+            raise
+        except BaseException:
+            writer.close(5.0)
+            raise
+        if not log.report.clean:
+            logger.warning("recovered %s: %s", self._directory, log.report)
+        engine: Engine | None = None
+
+        def committed(group: Any) -> None:
+            assert engine is not None
+            engine.committed(group)
+
+        def failed(error: Any) -> None:
+            assert engine is not None
+            engine.failed(error)
+
+        journal = LogJournal(
+            log,
+            writer,
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+            on_commit=committed,
+            on_failure=failed,
+            snapshot=state.snapshot_attempts,
+        )
+        chance = {} if self._chance is None else {"chance": self._chance}
+        engine = Engine(state, journal, clock, loop, epoch=log.epoch, **chance)
+        engine.recovered(replay)
+        self.host(engine)
+
+    @staticmethod
+    def _abandon(opening: asyncio.Future[Any], writer: Writer) -> None:
+        # The open was cancelled while the disk was busy: let go of the lock when it is done.
+        if not opening.cancelled() and opening.exception() is None:
+            opening.result().abandon()
+        writer.close(5.0)
+
+
+def submit(
+    loop: asyncio.AbstractEventLoop, writer: Writer, job: Callable[[], T]
+) -> asyncio.Future[T]:
+    """Run a blocking job in the writer; a future for its answer."""
+    future: asyncio.Future[T] = loop.create_future()
+
+    def done(answer: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(answer)  # type: ignore[arg-type]
+
+    writer.submit(job, done)
+    return future
+
+
+_ENGINE_OPTIONS = {"clock", "files", "make_writer", "chance"}
+_LOG_OPTIONS = {field.name for field in dataclasses.fields(LogOptions)}
+
+
+def connect(rest: str, options: Mapping[str, Any]) -> LogBackend:
+    """The backend for a directory. Options: those of `LogOptions`, and the test seams."""
+    if not rest or "\0" in rest:
+        raise BadArgument("give the directory of the log, as in './data' or 'log:./data'")
+    only_options(options, _ENGINE_OPTIONS | _LOG_OPTIONS, "a log directory")
+    log_options = LogOptions(**{k: v for k, v in options.items() if k in _LOG_OPTIONS})
+    engine = {k: v for k, v in options.items() if k in _ENGINE_OPTIONS}
+    return LogBackend(rest, log_options, **engine)

@@ -1,0 +1,38 @@
+"""``memory:``: the same engine with a journal that keeps nothing. For tests, and for speed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from posthouse.backends.hosted import Hosted
+from posthouse.backends.registry import only_options
+from posthouse.clock import Clock, SystemClock
+from posthouse.core.state import BrokerState
+from posthouse.engine import Engine
+from posthouse.errors import BadArgument
+from posthouse.journal.null import NullJournal
+from posthouse.model import DEFAULT_MAX_BYTES_MEMORY
+
+
+class MemoryBackend(Hosted):
+    """Messages in this process, gone when it closes."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def start(self) -> None:
+        """See `posthouse.backends.contract.Backend`."""
+        state = BrokerState(DEFAULT_MAX_BYTES_MEMORY)
+        clock = self._clock or SystemClock()
+        self.host(Engine(state, NullJournal(), clock, asyncio.get_running_loop()))
+
+
+def connect(rest: str, options: Mapping[str, Any]) -> MemoryBackend:
+    """The backend for ``memory:``. Option: ``clock``."""
+    if rest:
+        raise BadArgument(f"'memory:' takes nothing after the colon, not {rest!r}")
+    only_options(options, {"clock"}, "'memory:'")
+    return MemoryBackend(options.get("clock"))

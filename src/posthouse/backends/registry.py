@@ -1,0 +1,64 @@
+"""URL schemes to backends, imported only when asked for."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from posthouse.backends.contract import Backend
+from posthouse.errors import BadArgument, Unsupported
+from posthouse.model import CAPABILITIES
+
+# scheme -> module under posthouse.backends with `connect(rest, options) -> Backend`
+_SCHEMES: Final[dict[str, str]] = {
+    "memory": "memory",
+    "log": "log",
+}
+_SCHEME: Final = re.compile(r"([a-z][a-z0-9+.\-]+):(.*)", re.DOTALL)
+
+
+def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> Backend:
+    """The backend for a URL, not yet started.
+
+    A URL without a scheme is a directory. Raises:
+        BadArgument: the URL or an option is not understood.
+        Unsupported: a capability in ``require`` is not among the backend's.
+    """
+    if not isinstance(url, str):
+        raise BadArgument(f"the URL is a str, not {type(url).__name__}")
+    unknown = set(require) - CAPABILITIES
+    if unknown:
+        raise BadArgument(
+            f"{', '.join(sorted(unknown))} is not a capability; there are: "
+            f"{', '.join(sorted(CAPABILITIES))}"
+        )
+    match = _SCHEME.fullmatch(url)
+    scheme, rest = (match[1], match[2]) if match else ("log", url)
+    module = _SCHEMES.get(scheme)
+    if module is None:
+        raise BadArgument(
+            f"no backend for {scheme!r} in {url!r}; there are: "
+            f"{', '.join(sorted(_SCHEMES))}, and a plain path is a directory"
+        )
+    backend: Backend = importlib.import_module(f"posthouse.backends.{module}").connect(
+        rest, options
+    )
+    missing = set(require) - backend.capabilities
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise Unsupported(f"{url!r} does not have: {names}")
+    return backend
+
+
+def only_options(options: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+    """Refuse options that a backend does not know.
+
+    Raises:
+        BadArgument: one is not in ``allowed``.
+    """
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        known = ", ".join(sorted(allowed)) or "none"
+        raise BadArgument(f"{where} has no option {unknown[0]!r}; its options: {known}")

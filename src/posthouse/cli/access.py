@@ -1,0 +1,73 @@
+"""Opening a broker for a command, with the care that a command owes.
+
+A directory is created only to put something in it, and a queue that is to be read is never made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from posthouse.broker import Broker
+from posthouse.broker import open as open_broker
+from posthouse.cli.failures import CommandError
+
+_NAMES_SHOWN: Final = 10
+
+
+@contextlib.asynccontextmanager
+async def writing(url: str) -> AsyncIterator[Broker]:
+    """The broker, its directory created if need be.
+
+    Raises:
+        CommandError: the URL is one that a command cannot use.
+    """
+    _refuse_memory(url)
+    async with open_broker(url) as broker:
+        yield broker
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str) -> AsyncIterator[Broker]:
+    """The broker, which must be there already.
+
+    Raises:
+        CommandError: nothing is there, or the URL is one that a command cannot use.
+    """
+    _refuse_memory(url)
+    _check_there(url)
+    async with open_broker(url) as broker:
+        yield broker
+
+
+async def check_queue(broker: Broker, name: str) -> None:
+    """Raise unless the broker has the queue.
+
+    Raises:
+        CommandError: it has not; the text names those it has.
+    """
+    names = await broker.queue_names()
+    if name in names:
+        return
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    raise CommandError(f"there is no queue {ascii(name)}; there are: {shown or 'none'}")
+
+
+def _refuse_memory(url: str) -> None:
+    if url.startswith("memory:"):
+        raise CommandError("memory: lives and ends inside one process; give --url a directory")
+
+
+def _check_there(url: str) -> None:
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme != "log" and "/" not in scheme:
+        return  # another backend, which says itself what it misses
+    directory = Path(rest if colon and scheme == "log" else url)
+    if not directory.exists():
+        raise CommandError(
+            f"there is no {directory}; name the directory with --url or POSTHOUSE_URL"
+        )
+    if directory.is_dir() and not any(directory.iterdir()):
+        raise CommandError(f"{directory} is empty: nothing was ever put there")

@@ -1,0 +1,41 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+
+from posthouse.cli import put, queues, read
+from posthouse.cli.demo import command as demo
+
+app = typer.Typer(
+    name="posthouse",
+    help="A durable message queue for asyncio: its queues from the command line.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(importlib.metadata.version("posthouse"))
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+app.command()(demo.demo)
+app.command()(put.put)
+app.command()(read.get)
+app.command()(read.peek)
+app.command()(queues.stats)
+app.command()(queues.queues)
+app.command()(queues.purge)

@@ -1,0 +1,1 @@
+"""Pure: no asyncio, os, socket, time or random."""

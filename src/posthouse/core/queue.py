@@ -1,0 +1,463 @@
+"""One queue's state and its hot verbs: put, take, ack, each for one message and for a batch.
+
+Pure: the time is an argument, and nothing here knows a loop, a disk or a lock. A verb checks,
+changes the state, and returns what the journal keeps, in one step.
+
+Invariants (each kept by the function named):
+
+1. ``live`` = pending + waiting + delayed + reserved + in flight      (put, gone)
+2. ``ready`` is in growing rank order                                 (publish)
+3. what is in ``returned`` is delivered before ``ready``, lowest rank first: a message that comes
+   back takes its old place                                           (give_back, take)
+4. ``attempts`` holds ranks of messages not in flight, with attempts > 0   (take, give_back)
+5. ``next_deadline_ns`` <= the deadline of every lease                (take, extend, earliest)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from operator import itemgetter
+from typing import Final
+
+from posthouse.core.leases import BatchLease, Lease
+from posthouse.model import (
+    DEFAULT_MAX_BYTES_MEMORY,
+    NANOSECONDS,
+    QueuePolicy,
+)
+from posthouse.records import Entry, Traits
+
+FOREVER_NS: Final = 1 << 63
+
+_BODY: Final = itemgetter(2)
+_HEADERS: Final = itemgetter(3)
+
+
+class Numbers:
+    """What a broker counts for all its queues: message ids and fencing tokens."""
+
+    __slots__ = ("last_id", "last_token")
+
+    def __init__(self) -> None:
+        self.last_id = 0
+        self.last_token = 0
+
+    def next_id(self, now_ns: int) -> int:
+        """A new id: the time in nanoseconds, made unique and growing."""
+        number = self.last_id + 1
+        if now_ns > number:
+            number = now_ns
+        self.last_id = number
+        return number
+
+
+def rank_of(entry: Entry) -> int:
+    """The entry's place in its queue's order."""
+    traits = entry[4]
+    return entry[0] if traits is None else traits.rank or entry[0]
+
+
+def size_of(entry: Entry) -> int:
+    """Bytes that count against ``max_bytes``: body and headers."""
+    return len(entry[2]) + len(entry[3])
+
+
+class QueueState:
+    """What a queue holds. See the module's invariants."""
+
+    __slots__ = (
+        "acked",
+        "attempts",
+        "dead_lettered",
+        "delayed",
+        "dropped",
+        "expired_leases",
+        "leases",
+        "live",
+        "max_bytes",
+        "max_messages",
+        "moved_in",
+        "name",
+        "next_deadline_ns",
+        "number",
+        "numbers",
+        "opened_with",
+        "pending",
+        "policy",
+        "purged",
+        "ready",
+        "reserved",
+        "returned",
+        "returned_count",
+        "size_bytes",
+        "timeout_ns",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        policy: QueuePolicy,
+        numbers: Numbers,
+        default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY,
+    ) -> None:
+        self.number = number
+        self.name = name
+        self.numbers = numbers
+        self.ready: deque[Entry] = deque()
+        self.returned: list[tuple[int, Entry]] = []
+        self.delayed: list[tuple[int, int, Entry]] = []
+        self.leases: dict[int, Lease] = {}
+        self.attempts: dict[int, int] = {}
+        self.live = 0
+        self.size_bytes = 0
+        self.pending = 0
+        self.reserved = 0
+        self.next_deadline_ns = FOREVER_NS
+        self.opened_with = 0
+        self.acked = self.purged = self.dropped = self.dead_lettered = self.moved_in = 0
+        self.expired_leases = self.returned_count = 0
+        self.set_policy(policy, default_max_bytes)
+
+    def set_policy(self, policy: QueuePolicy, default_max_bytes: int) -> None:
+        """Take a policy; it holds from the next verb on."""
+        self.policy = policy
+        self.timeout_ns = int(policy.visibility_timeout_s * NANOSECONDS)
+        self.max_messages = FOREVER_NS if policy.max_messages is None else policy.max_messages
+        self.max_bytes = default_max_bytes if policy.max_bytes is None else policy.max_bytes
+
+    # put
+
+    def put_plain(self, now_ns: int, kind: int, body: bytes, visible: bool) -> Entry | None:
+        """`put_one` for a message without headers or traits; seen at once if ``visible``."""
+        size = len(body)
+        if self.live >= self.max_messages or self.size_bytes + size > self.max_bytes:
+            return None
+        numbers = self.numbers
+        number = numbers.last_id + 1
+        if now_ns > number:
+            number = now_ns
+        numbers.last_id = number
+        self.live += 1
+        self.size_bytes += size
+        entry = (number, kind, body, b"", None)
+        if visible:
+            self.ready.append(entry)
+        else:
+            self.pending += 1
+        return entry
+
+    def put_one(
+        self, now_ns: int, kind: int, body: bytes, headers: bytes, traits: Traits | None
+    ) -> Entry | None:
+        """Accept a message, not yet visible; None if the queue has no room for it."""
+        size = len(body) + len(headers)
+        if self.live >= self.max_messages or self.size_bytes + size > self.max_bytes:
+            return None
+        numbers = self.numbers
+        number = numbers.last_id + 1
+        if now_ns > number:
+            number = now_ns
+        numbers.last_id = number
+        self.live += 1
+        self.size_bytes += size
+        self.pending += 1
+        return (number, kind, body, headers, traits)
+
+    def put_many(
+        self,
+        now_ns: int,
+        kinds: list[int] | int,
+        bodies: list[bytes],
+        size_bytes: int,
+        headers: bytes,
+        traits: Traits | None,
+    ) -> list[Entry] | None:
+        """Accept all of a batch, with consecutive ids, or nothing (None: no room).
+
+        ``size_bytes`` is what the bodies and headers of all come to.
+        """
+        count = len(bodies)
+        if not self.fits(count, size_bytes):
+            return None
+        numbers = self.numbers
+        first = numbers.last_id + 1
+        if now_ns > first:
+            first = now_ns
+        numbers.last_id = first + count - 1
+        self.live += count
+        self.size_bytes += size_bytes
+        self.pending += count
+        ids = range(first, first + count)
+        if isinstance(kinds, int):
+            return [(number, kinds, body, headers, traits) for number, body in zip(ids, bodies)]
+        return [
+            (number, kind, body, headers, traits)
+            for number, kind, body in zip(ids, kinds, bodies, strict=True)
+        ]
+
+    def fits(self, count: int, size_bytes: int) -> bool:
+        """Whether a put of this size has room now."""
+        return (
+            self.live + count <= self.max_messages
+            and self.size_bytes + size_bytes <= self.max_bytes
+        )
+
+    def could_fit(self, count: int, size_bytes: int) -> bool:
+        """Whether it would have room in an empty queue."""
+        return count <= self.max_messages and size_bytes <= self.max_bytes
+
+    def publish(self, entries: list[Entry]) -> None:
+        """Let accepted messages be seen (invariant 2: entries come in growing rank).
+
+        Either all of them have traits or none has.
+        """
+        self.pending -= len(entries)
+        if entries[0][4] is None:
+            self.ready.extend(entries)
+            return
+        for entry in entries:
+            self.place(entry)
+
+    def place(self, entry: Entry) -> None:
+        """Put a new message in the order, or let it wait for its due time."""
+        traits = entry[4]
+        if traits is not None and traits.due_ns:
+            heappush(self.delayed, (traits.due_ns, rank_of(entry), entry))
+        else:
+            self.ready.append(entry)
+
+    # take
+
+    def waiting(self) -> int:
+        """Messages that may be delivered now."""
+        return len(self.ready) + len(self.returned)
+
+    def take_one(self, now_ns: int, timeout_ns: int, holder: int) -> tuple[int, Entry, int] | None:
+        """Lease the next message: (token, entry, attempts), or None if none is waiting."""
+        if self.returned:
+            return self.lease_one(self._pop_returned(), now_ns, timeout_ns, holder)
+        if not self.ready:
+            return None
+        # What follows is `lease_one` again, inline: the call would be a tenth of a get.
+        entry = self.ready.popleft()
+        attempts = 1
+        if self.attempts:
+            attempts += self.attempts.pop(rank_of(entry), 0)
+        numbers = self.numbers
+        numbers.last_token = token = numbers.last_token + 1
+        deadline = now_ns + timeout_ns
+        self.leases[token] = (deadline, holder, entry, attempts)
+        if deadline < self.next_deadline_ns:
+            self.next_deadline_ns = deadline
+        return token, entry, attempts
+
+    def lease_one(
+        self, entry: Entry, now_ns: int, timeout_ns: int, holder: int
+    ) -> tuple[int, Entry, int]:
+        """Give ``entry`` (already out of the order) to ``holder``: (token, entry, attempts)."""
+        attempts = 1
+        if self.attempts:
+            attempts += self.attempts.pop(rank_of(entry), 0)
+        numbers = self.numbers
+        token = numbers.last_token + 1
+        numbers.last_token = token
+        deadline = now_ns + timeout_ns
+        self.leases[token] = (deadline, holder, entry, attempts)
+        if deadline < self.next_deadline_ns:
+            self.next_deadline_ns = deadline
+        return token, entry, attempts
+
+    def take_many(
+        self, most: int, most_bytes: int, now_ns: int, timeout_ns: int, holder: int
+    ) -> tuple[int, BatchLease] | None:
+        """Lease up to ``most`` messages under one token; None if none is waiting.
+
+        At least one; more only while their bodies and headers stay within ``most_bytes``.
+        """
+        entries = self.pop_many(most, most_bytes)
+        if not entries:
+            return None
+        ids = [entry[0] for entry in entries]
+        counts: list[int] | None = None
+        if self.attempts:
+            pop = self.attempts.pop
+            counts = [pop(rank_of(entry), 0) + 1 for entry in entries]
+        numbers = self.numbers
+        token = numbers.last_token + 1
+        numbers.last_token = token
+        deadline = now_ns + timeout_ns
+        lease = BatchLease(deadline, holder, ids, entries, counts)
+        self.leases[token] = lease
+        if deadline < self.next_deadline_ns:
+            self.next_deadline_ns = deadline
+        return token, lease
+
+    def pop_many(self, most: int, most_bytes: int) -> list[Entry]:
+        """Take up to ``most`` entries out of the order, without a lease."""
+        entries: list[Entry] = []
+        while self.returned and len(entries) < most:
+            entries.append(self._pop_returned())
+        ready = self.ready
+        room = most - len(entries)
+        if room >= len(ready):
+            entries.extend(ready)
+            ready.clear()
+        else:
+            popleft = ready.popleft
+            entries.extend([popleft() for _ in range(room)])
+        if self.size_bytes > most_bytes and len(entries) > 1:
+            return self._keep_within(entries, most_bytes)
+        return entries
+
+    def _keep_within(self, entries: list[Entry], most_bytes: int) -> list[Entry]:
+        total = size_of(entries[0])
+        kept = 1
+        for entry in entries[1:]:
+            total += size_of(entry)
+            if total > most_bytes:
+                break
+            kept += 1
+        for entry in entries[kept:]:
+            heappush(self.returned, (rank_of(entry), entry))
+        return entries[:kept]
+
+    def _pop_returned(self) -> Entry:
+        # Invariant 3. A reserved batch that came back may be behind what is ready: compare.
+        rank, entry = self.returned[0]
+        if self.ready and rank_of(self.ready[0]) < rank:
+            return self.ready.popleft()
+        heappop(self.returned)
+        return entry
+
+    # settle
+
+    def ack_one(self, token: int, message_id: int) -> bool:
+        """Settle one delivered message for good; False if this lease does not hold it."""
+        lease = self.leases.pop(token, None)
+        if lease is None:
+            return False
+        if lease.__class__ is tuple:
+            entry = lease[2]
+            if entry[0] != message_id:
+                self.leases[token] = lease
+                return False
+            self.live -= 1
+            self.size_bytes -= len(entry[2]) + len(entry[3])
+            self.acked += 1
+            return True
+        # One of a batch.
+        self.leases[token] = lease
+        released = self.release(token, message_id)
+        if released is None:
+            return False
+        self.gone([released[0]])
+        self.acked += 1
+        return True
+
+    def ack_batch(self, token: int, ids: list[int]) -> bool:
+        """Settle a whole delivery; False (and nothing done) unless ``ids`` is all of it."""
+        lease = self.leases.get(token)
+        if not isinstance(lease, BatchLease) or lease.left is not None or lease.ids != ids:
+            return False
+        del self.leases[token]
+        self.gone(lease.entries)
+        self.acked += len(ids)
+        return True
+
+    def holds(self, token: int, message_id: int) -> bool:
+        """Whether the lease ``token`` still holds the message."""
+        lease = self.leases.get(token)
+        if lease is None:
+            return False
+        if isinstance(lease, BatchLease):
+            return message_id in lease.pairs()
+        return lease[2][0] == message_id
+
+    def held_size(self, token: int, message_id: int) -> int:
+        """Bytes of a message that a lease holds (see `holds`)."""
+        lease = self.leases[token]
+        if isinstance(lease, BatchLease):
+            return size_of(lease.pairs()[message_id][0])
+        return size_of(lease[2])
+
+    def attempts_of(self, token: int, message_id: int) -> int:
+        """Which delivery of the message a lease is; 0 if it does not hold it."""
+        lease = self.leases.get(token)
+        if lease is None:
+            return 0
+        if isinstance(lease, BatchLease):
+            pair = lease.pairs().get(message_id)
+            return 0 if pair is None else pair[1]
+        return lease[3] if lease[2][0] == message_id else 0
+
+    def release(self, token: int, message_id: int) -> tuple[Entry, int] | None:
+        """Take a message out of its lease: (entry, attempts), or None if it is not held."""
+        lease = self.leases.get(token)
+        if lease is None:
+            return None
+        if isinstance(lease, BatchLease):
+            pairs = lease.pairs()
+            pair = pairs.pop(message_id, None)
+            if not pairs:
+                del self.leases[token]
+            return pair
+        if lease[2][0] != message_id:
+            return None
+        del self.leases[token]
+        return lease[2], lease[3]
+
+    def gone(self, entries: list[Entry]) -> None:
+        """Count messages out (invariant 1); they are already out of every structure."""
+        self.live -= len(entries)
+        self.size_bytes -= sum(map(len, map(_BODY, entries))) + sum(
+            map(len, map(_HEADERS, entries))
+        )
+
+    def give_back(self, entry: Entry, attempts: int, due_ns: int) -> None:
+        """Put a message back in its place: at once (``due_ns`` 0) or from a time on."""
+        rank = rank_of(entry)
+        if attempts > 0:
+            self.attempts[rank] = attempts
+        if due_ns:
+            heappush(self.delayed, (due_ns, rank, entry))
+        else:
+            heappush(self.returned, (rank, entry))
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Put reserved messages back in their places."""
+        for entry in entries:
+            heappush(self.returned, (rank_of(entry), entry))
+
+    # time
+
+    def extend(self, token: int, deadline_ns: int) -> bool:
+        """Move a lease's deadline; False if there is no such lease."""
+        lease = self.leases.get(token)
+        if lease is None:
+            return False
+        if isinstance(lease, BatchLease):
+            lease.deadline_ns = deadline_ns
+        else:
+            self.leases[token] = (deadline_ns, lease[1], lease[2], lease[3])
+        self.next_deadline_ns = min(self.next_deadline_ns, deadline_ns)
+        return True
+
+    def make_due(self, now_ns: int) -> int:
+        """Let the delayed messages whose time has come be seen; how many."""
+        count = 0
+        while self.delayed and self.delayed[0][0] <= now_ns:
+            _, rank, entry = heappop(self.delayed)
+            heappush(self.returned, (rank, entry))
+            count += 1
+        return count
+
+    def next_event_ns(self) -> int:
+        """When something may be due here next; FOREVER_NS for never."""
+        due = self.delayed[0][0] if self.delayed else FOREVER_NS
+        return min(due, self.next_deadline_ns)
+
+    def in_flight(self) -> int:
+        """Messages held by leases."""
+        return self.live - self.pending - self.reserved - self.waiting() - len(self.delayed)

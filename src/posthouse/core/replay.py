@@ -1,0 +1,184 @@
+"""Recovery: the same records, applied in the same order, give the same state.
+
+While records come in, a queue's messages are held by id, because a settlement may name any of
+them; `Replay.finish` then builds the orders that the hot verbs work on.
+"""
+
+from __future__ import annotations
+
+from posthouse.core.queue import QueueState, rank_of, size_of
+from posthouse.core.state import HOLDER_DIED, BrokerState
+from posthouse.errors import BrokerBug
+from posthouse.records import (
+    Closed,
+    Declared,
+    Delivered,
+    Entry,
+    Moved,
+    Opened,
+    Put,
+    Record,
+    Returned,
+    Settled,
+)
+
+
+class _Shelf:
+    """One queue's messages during replay."""
+
+    __slots__ = ("attempts", "due_ns", "entries")
+
+    def __init__(self) -> None:
+        self.entries: dict[int, Entry] = {}
+        self.attempts: dict[int, int] = {}
+        self.due_ns: dict[int, int] = {}
+
+
+class Replay:
+    """Applies records to a fresh `BrokerState`."""
+
+    def __init__(self, state: BrokerState) -> None:
+        self._state = state
+        self._shelves: dict[int, _Shelf] = {}
+        self.epoch = 0
+
+    def apply(self, record: Record) -> None:
+        """Let one record take effect.
+
+        Raises:
+            BrokerBug: it names a queue or a message that cannot be: the log is whole (its
+                checksums held) but was not written by these verbs.
+        """
+        match record:
+            case Put():
+                self._put(record)
+            case Settled():
+                self._settled(record)
+            case Returned():
+                self._returned(record)
+            case Moved():
+                self._moved(record)
+            case Delivered():
+                self._delivered(record)
+            case Declared():
+                self._declared(record)
+            case Opened():
+                self.epoch = record.epoch
+                self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
+            case Closed():
+                pass
+
+    def _shelf(self, number: int) -> _Shelf:
+        shelf = self._shelves.get(number)
+        if shelf is None:
+            raise BrokerBug(f"the log names queue number {number} before it declares it")
+        return shelf
+
+    def _declared(self, record: Declared) -> None:
+        queue = self._state.queues.get(record.queue)
+        if queue is None:
+            self._state.add(record.queue, record.name, record.policy)
+            self._shelves[record.queue] = _Shelf()
+        else:
+            queue.set_policy(record.policy, self._state.default_max_bytes)
+
+    def _put(self, record: Put) -> None:
+        shelf = self._shelf(record.queue)
+        entries = record.entries
+        shelf.entries.update([(entry[0], entry) for entry in entries])
+        numbers = self._state.numbers
+        numbers.last_id = max(numbers.last_id, entries[-1][0])
+
+    def _settled(self, record: Settled) -> None:
+        shelf = self._shelf(record.queue)
+        for message_id in record.ids:
+            self._take(shelf, message_id)
+
+    @staticmethod
+    def _take(shelf: _Shelf, message_id: int) -> Entry | None:
+        entry = shelf.entries.pop(message_id, None)
+        if entry is not None:
+            shelf.due_ns.pop(message_id, None)
+            shelf.attempts.pop(rank_of(entry), None)
+        # None is right where the message's own segment is gone already: a segment leaves only
+        # when everything in it is settled, and the settlement may live longer than it.
+        return entry
+
+    def _returned(self, record: Returned) -> None:
+        shelf = self._shelf(record.queue)
+        for message_id, attempts, due_ns in zip(
+            record.ids, record.attempts, record.due_ns, strict=True
+        ):
+            entry = shelf.entries.get(message_id)
+            if entry is not None:
+                shelf.attempts[rank_of(entry)] = attempts
+                shelf.due_ns[message_id] = due_ns
+
+    def _moved(self, record: Moved) -> None:
+        entry = self._take(self._shelf(record.queue), record.id)
+        numbers = self._state.numbers
+        numbers.last_id = max(numbers.last_id, record.traits.rank)
+        if entry is not None:
+            self._shelf(record.target).entries[record.id] = (*entry[:4], record.traits)
+
+    def _delivered(self, record: Delivered) -> None:
+        shelf = self._shelves.get(record.queue)
+        if shelf is None:
+            return  # the ring is not synced with the log: it may know a queue that the log lost
+        for rank, attempts in zip(record.ids, record.attempts, strict=True):
+            if attempts > shelf.attempts.get(rank, 0):
+                shelf.attempts[rank] = attempts
+
+    def finish(self, now_ns: int) -> list[Record]:
+        """Build the orders, and bury what killed its holder too often: the records of that."""
+        records: list[Record] = []
+        for number, shelf in self._shelves.items():
+            queue = self._state.queues[number]
+            # Arrival is rank order; only what moved in between queues can stand out of it.
+            entries = sorted(shelf.entries.values(), key=rank_of)
+            queue.live = queue.opened_with = len(entries)
+            queue.size_bytes = sum(map(size_of, entries))
+            self._fill(queue, shelf, entries)
+        for number in self._shelves:
+            records += self._bury_exhausted(self._state.queues[number], now_ns)
+        self._shelves.clear()
+        for queue in self._state.queues.values():
+            queue.opened_with = queue.live
+        return records
+
+    @staticmethod
+    def _fill(queue: QueueState, shelf: _Shelf, entries: list[Entry]) -> None:
+        if not shelf.attempts and not shelf.due_ns:
+            for entry in entries:
+                queue.place(entry)
+            return
+        for entry in entries:
+            rank = rank_of(entry)
+            attempts = shelf.attempts.get(rank, 0)
+            due_ns = shelf.due_ns.get(entry[0])
+            if attempts:
+                queue.attempts[rank] = attempts
+            if due_ns is None and not attempts:
+                queue.place(entry)
+            elif due_ns:
+                queue.give_back(entry, attempts, due_ns)
+            else:
+                queue.ready.append(entry)
+
+    def _bury_exhausted(self, queue: QueueState, now_ns: int) -> list[Record]:
+        most = queue.policy.retry.max_attempts
+        dead = {rank for rank, attempts in queue.attempts.items() if attempts >= most}
+        if not dead:
+            return []
+        if self._state.dead_letter_name(queue) == queue.name:
+            return []
+        records: list[Record] = []
+        entries = [entry for entry in queue.ready if rank_of(entry) in dead]
+        kept = [entry for entry in queue.ready if rank_of(entry) not in dead]
+        queue.ready.clear()
+        queue.ready.extend(kept)
+        for entry in entries:
+            attempts = queue.attempts.pop(rank_of(entry))
+            buried = self._state.bury(queue, entry, attempts, now_ns, "max_attempts", HOLDER_DIED)
+            records += buried or []
+        return records

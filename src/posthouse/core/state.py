@@ -1,0 +1,319 @@
+"""All the queues of a broker, and the verbs that are not hot or touch more than one queue.
+
+Each verb changes the state and returns the records that the journal must keep, in order; a verb
+that finds nothing to do returns no records and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+from posthouse.core import letters
+from posthouse.core.leases import BatchLease
+from posthouse.core.queue import FOREVER_NS, Numbers, QueueState, rank_of, size_of
+from posthouse.model import DEFAULT_MAX_BYTES_MEMORY, NANOSECONDS, QueuePolicy, QueueStats
+from posthouse.records import (
+    Declared,
+    Delivered,
+    Entry,
+    Moved,
+    Record,
+    Returned,
+    Settled,
+    Traits,
+)
+
+DEAD_SUFFIX: Final = ".dead"
+PLAIN: Final = Traits()
+
+Late: TypeAlias = "list[tuple[QueueState, Entry, int, int]]"
+"""What a transaction lets be seen only once it is durable: `QueueState.give_back` arguments."""
+
+MAX_ATTEMPTS_REASON: Final = "max_attempts"
+EXPIRED_LEASE: Final = "the lease ran out"
+HOLDER_DIED: Final = "the process that held it ended"
+
+
+class BrokerState:
+    """The queues by name and by number, and what they share."""
+
+    __slots__ = ("by_name", "default_max_bytes", "numbers", "queues")
+
+    def __init__(self, default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY) -> None:
+        self.queues: dict[int, QueueState] = {}
+        self.by_name: dict[str, QueueState] = {}
+        self.numbers = Numbers()
+        self.default_max_bytes = default_max_bytes
+
+    # queues
+
+    def declare(self, name: str, policy: QueuePolicy | None) -> tuple[QueueState, list[Record]]:
+        """The queue of that name, made or given the policy where needed.
+
+        ``policy`` None keeps what there is (or the default).
+        """
+        queue = self.by_name.get(name)
+        if queue is None:
+            number = max(self.queues, default=0) + 1
+            queue = self.add(number, name, policy or QueuePolicy())
+            return queue, [Declared(number, name, queue.policy)]
+        if policy is None or policy == queue.policy:
+            return queue, []
+        queue.set_policy(policy, self.default_max_bytes)
+        return queue, [Declared(queue.number, name, policy)]
+
+    def add(self, number: int, name: str, policy: QueuePolicy) -> QueueState:
+        """Make a queue under a number (replay gives the numbers it had)."""
+        queue = QueueState(number, name, policy, self.numbers, self.default_max_bytes)
+        self.queues[number] = queue
+        self.by_name[name] = queue
+        return queue
+
+    def dead_letter_name(self, queue: QueueState) -> str | None:
+        """Where this queue's dead letters go: a name, or None to drop them.
+
+        A dead-letter queue that nobody declared keeps its own: what fails there stays there.
+        """
+        name = queue.policy.dead_letter
+        return queue.name + DEAD_SUFFIX if name == "" else name
+
+    def _dead_letter_queue(self, queue: QueueState) -> tuple[QueueState | None, list[Record]]:
+        name = self.dead_letter_name(queue)
+        if name is None:
+            return None, []
+        found = self.by_name.get(name)
+        if found is not None:
+            return found, []
+        return self.declare(name, QueuePolicy(dead_letter=name))
+
+    # settling one message otherwise than by ack
+
+    def nack(
+        self,
+        queue: QueueState,
+        token: int,
+        message_id: int,
+        now_ns: int,
+        due_ns: int,
+        error: str | None,
+        late: Late | None = None,
+    ) -> list[Record] | None:
+        """A failed attempt: back to waiting from ``due_ns`` on, or dead after the last one.
+
+        None if the lease does not hold the message.
+        """
+        released = queue.release(token, message_id)
+        if released is None:
+            return None
+        entry, attempts = released
+        return self.failed(queue, entry, attempts, now_ns, due_ns, error, late)
+
+    def failed(
+        self,
+        queue: QueueState,
+        entry: Entry,
+        attempts: int,
+        now_ns: int,
+        due_ns: int,
+        error: str | None,
+        late: Late | None = None,
+    ) -> list[Record]:
+        """What a failed attempt leads to, for a message that is out of its lease."""
+        if attempts >= queue.policy.retry.max_attempts:
+            buried = self.bury(queue, entry, attempts, now_ns, MAX_ATTEMPTS_REASON, error, late)
+            if buried is not None:
+                return buried
+        queue.returned_count += 1
+        _show(queue, entry, attempts, due_ns, late)
+        return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
+
+    def give_back(self, queue: QueueState, token: int, message_id: int) -> list[Record] | None:
+        """Undo a delivery: at once in its place again, the attempt not counted."""
+        released = queue.release(token, message_id)
+        if released is None:
+            return None
+        entry, attempts = released
+        queue.give_back(entry, attempts - 1, 0)
+        return [Returned(queue.number, [entry[0]], [attempts - 1], [0])]
+
+    def reject(
+        self,
+        queue: QueueState,
+        token: int,
+        message_id: int,
+        now_ns: int,
+        reason: str,
+        error: str | None,
+        late: Late | None = None,
+    ) -> list[Record] | None:
+        """To the dead-letter queue now. In a queue that is its own, it stays and waits."""
+        released = queue.release(token, message_id)
+        if released is None:
+            return None
+        entry, attempts = released
+        buried = self.bury(queue, entry, attempts, now_ns, reason, error, late)
+        if buried is not None:
+            return buried
+        queue.returned_count += 1
+        due_ns = now_ns + queue.policy.retry.delay_ns(attempts, 1.0)
+        _show(queue, entry, attempts, due_ns, late)
+        return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
+
+    def bury(
+        self,
+        queue: QueueState,
+        entry: Entry,
+        attempts: int,
+        now_ns: int,
+        reason: str,
+        error: str | None,
+        late: Late | None = None,
+    ) -> list[Record] | None:
+        """Move a released message to the dead-letter queue, or drop it where there is none.
+
+        None (and nothing done) where the dead-letter queue is the queue itself.
+        """
+        target, records = self._dead_letter_queue(queue)
+        if target is queue:
+            return None
+        queue.gone([entry])
+        if target is None:
+            queue.dropped += 1
+            records.append(Settled(queue.number, [entry[0]]))
+            return records
+        death = letters.death_headers(queue.name, reason, error, attempts, now_ns)
+        traits = msgspec.structs.replace(
+            entry[4] or PLAIN, due_ns=0, rank=self.numbers.next_id(now_ns), death=death
+        )
+        queue.dead_lettered += 1
+        target.moved_in += 1
+        target.live += 1
+        target.size_bytes += size_of(entry)
+        _show(target, (*entry[:4], traits), 0, 0, late)
+        records.append(Moved(queue.number, target.number, entry[0], traits))
+        return records
+
+    # time
+
+    def expire(
+        self,
+        queue: QueueState,
+        now_ns: int,
+        grace_ns: int,
+    ) -> list[Record]:
+        """Give back what leases held past their deadlines; renew ``next_deadline_ns``.
+
+        ``grace_ns`` > 0 moves those deadlines to ``now_ns + grace_ns`` instead: the caller knows
+        that its holders could not have renewed (the process stood still).
+        """
+        records: list[Record] = []
+        due = [token for token, lease in queue.leases.items() if deadline_of(lease) <= now_ns]
+        for token in due:
+            if grace_ns:
+                queue.extend(token, now_ns + grace_ns)
+                continue
+            lease = queue.leases[token]
+            if isinstance(lease, BatchLease):
+                pairs = list(lease.pairs().values())
+            else:
+                pairs = [(lease[2], lease[3])]
+            del queue.leases[token]
+            for entry, attempts in pairs:
+                queue.expired_leases += 1
+                # A lease that ran out is no failure of the message's own: it is due at once.
+                records += self.failed(queue, entry, attempts, now_ns, 0, EXPIRED_LEASE)
+        queue.next_deadline_ns = min(map(deadline_of, queue.leases.values()), default=FOREVER_NS)
+        return records
+
+    def release_holder(self, holder: int) -> list[Record]:
+        """Give back everything a holder has, the attempts not counted."""
+        records: list[Record] = []
+        for queue in self.queues.values():
+            held = [token for token, lease in queue.leases.items() if holder_of(lease) == holder]
+            for token in held:
+                lease = queue.leases[token]
+                ids = list(lease.pairs()) if isinstance(lease, BatchLease) else [lease[2][0]]
+                for message_id in ids:
+                    records += self.give_back(queue, token, message_id) or []
+        return records
+
+    # many at once
+
+    def purge(self, queue: QueueState) -> tuple[int, list[Record]]:
+        """Settle everything that waits or is delayed: (how many, records)."""
+        entries = list(queue.ready)
+        entries += [entry for _, entry in queue.returned]
+        entries += [entry for _, _, entry in queue.delayed]
+        if not entries:
+            return 0, []
+        queue.ready.clear()
+        queue.returned.clear()
+        queue.delayed.clear()
+        for entry in entries:
+            queue.attempts.pop(rank_of(entry), None)
+        queue.gone(entries)
+        queue.purged += len(entries)
+        return len(entries), [Settled(queue.number, [entry[0] for entry in entries])]
+
+    def snapshot_attempts(self) -> list[Delivered]:
+        """Every attempt count that a restart must know."""
+        snapshot: list[Delivered] = []
+        for queue in self.queues.values():
+            ranks = dict(queue.attempts)
+            for lease in queue.leases.values():
+                if isinstance(lease, BatchLease):
+                    ranks.update({rank_of(e): count for e, count in lease.pairs().values()})
+                else:
+                    ranks[rank_of(lease[2])] = lease[3]
+            if ranks:
+                snapshot.append(Delivered(queue.number, list(ranks), list(ranks.values())))
+        return snapshot
+
+    def stats(self, queue: QueueState, now_ns: int) -> QueueStats:
+        """What the queue holds and did."""
+        oldest = [queue.ready[0][0]] if queue.ready else []
+        oldest += [entry[0] for _, entry in queue.returned]
+        in_flight = queue.in_flight()
+        gone = queue.acked + queue.purged + queue.dropped + queue.dead_lettered
+        return QueueStats(
+            name=queue.name,
+            waiting=queue.waiting() + queue.reserved,
+            delayed=len(queue.delayed),
+            in_flight=in_flight,
+            size_bytes=queue.size_bytes,
+            oldest_age_s=max(now_ns - min(oldest), 0) / NANOSECONDS if oldest else 0.0,
+            put=queue.live - queue.opened_with + gone - queue.moved_in,
+            acked=queue.acked,
+            returned=queue.returned_count,
+            expired_leases=queue.expired_leases,
+            dead_lettered=queue.dead_lettered,
+            dropped=queue.dropped,
+            purged=queue.purged,
+        )
+
+
+def _show(queue: QueueState, entry: Entry, attempts: int, due_ns: int, late: Late | None) -> None:
+    """Let a message that came back, or moved in, be seen: now, or when its frame is durable."""
+    if late is None:
+        queue.give_back(entry, attempts, due_ns)
+    else:
+        queue.pending += 1
+        late.append((queue, entry, attempts, due_ns))
+
+
+def deadline_of(lease: object) -> int:
+    """A lease's deadline, whatever its shape."""
+    if isinstance(lease, BatchLease):
+        return lease.deadline_ns
+    assert isinstance(lease, tuple)
+    return int(lease[0])
+
+
+def holder_of(lease: object) -> int:
+    """A lease's holder, whatever its shape."""
+    if isinstance(lease, BatchLease):
+        return lease.holder
+    assert isinstance(lease, tuple)
+    return int(lease[1])

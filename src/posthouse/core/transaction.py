@@ -1,0 +1,118 @@
+"""A transaction: settlements and puts that happen together or not at all.
+
+`problem` looks at everything and changes nothing; `commit` then cannot fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from posthouse.core.queue import QueueState
+from posthouse.core.state import BrokerState, Late
+from posthouse.errors import BrokerBug, LeaseExpired, QueueFull
+from posthouse.records import Entry, Put, Record, Settled, Traits
+
+
+@dataclass(slots=True)
+class PutStep:
+    """A message to put."""
+
+    queue: QueueState
+    kind: int
+    body: bytes
+    headers: bytes
+    traits: Traits | None
+
+
+@dataclass(slots=True)
+class SettleStep:
+    """A delivery to settle. ``due_ns``, ``reason`` and ``error`` where the verb has them."""
+
+    queue: QueueState
+    verb: Literal["ack", "nack", "reject"]
+    token: int
+    message_id: int
+    due_ns: int = 0
+    reason: str = ""
+    error: str | None = None
+
+
+Step: TypeAlias = "PutStep | SettleStep"
+
+
+def problem(steps: list[Step]) -> QueueFull | LeaseExpired | None:
+    """Why these steps cannot be committed now; None if they can.
+
+    `QueueFull` may pass by waiting; `LeaseExpired` may not. Room that the transaction's own acks
+    free counts for its puts.
+    """
+    change: dict[int, tuple[QueueState, int, int]] = {}
+    settled: set[tuple[int, int, int]] = set()
+    for step in steps:
+        queue = step.queue
+        _, count, size = change.get(queue.number, (queue, 0, 0))
+        if isinstance(step, PutStep):
+            change[queue.number] = (queue, count + 1, size + len(step.body) + len(step.headers))
+            continue
+        key = (queue.number, step.token, step.message_id)
+        if key in settled or not queue.holds(step.token, step.message_id):
+            return LeaseExpired(
+                f"message {step.message_id:x} of queue {queue.name!r} is no longer held: its "
+                "lease ran out, or it was settled already; nothing of the transaction was done"
+            )
+        settled.add(key)
+        if step.verb == "ack":
+            size -= queue.held_size(step.token, step.message_id)
+            change[queue.number] = (queue, count - 1, size)
+    for queue, count, size in change.values():
+        if (count > 0 or size > 0) and not queue.fits(count, size):
+            return QueueFull(f"queue {queue.name!r} has no room for the transaction")
+    return None
+
+
+def commit(
+    state: BrokerState,
+    steps: list[Step],
+    now_ns: int,
+    producer: int,
+    sequence: int,
+) -> tuple[list[Record], Late, list[int]]:
+    """Do all steps: (records, what may be seen once they are durable, ids of the puts)."""
+    records: list[Record] = []
+    late: Late = []
+    ids: list[int] = []
+    for step in steps:
+        queue = step.queue
+        if isinstance(step, PutStep):
+            entry: Entry = (
+                state.numbers.next_id(now_ns),
+                step.kind,
+                step.body,
+                step.headers,
+                step.traits,
+            )
+            queue.live += 1
+            queue.pending += 1
+            queue.size_bytes += len(step.body) + len(step.headers)
+            ids.append(entry[0])
+            # One record each: a Put's ids are consecutive, and so are its messages' sequences.
+            records.append(Put(queue.number, producer, sequence, [entry]))
+            sequence += 1
+            continue
+        done = _settle(state, step, now_ns, late)
+        if done is None:
+            raise BrokerBug(f"a checked lease vanished: message {step.message_id:x}")
+        records += done
+    return records, late, ids
+
+
+def _settle(state: BrokerState, step: SettleStep, now_ns: int, late: Late) -> list[Record] | None:
+    queue = step.queue
+    if step.verb == "ack":
+        if not queue.ack_one(step.token, step.message_id):
+            return None
+        return [Settled(queue.number, [step.message_id])]
+    if step.verb == "nack":
+        return state.nack(queue, step.token, step.message_id, now_ns, step.due_ns, step.error, late)
+    return state.reject(queue, step.token, step.message_id, now_ns, step.reason, step.error, late)

@@ -1,0 +1,359 @@
+"""The engine: the only place where core, journal and clock meet.
+
+Data flows one way. A verb of the core changes the state and returns records; the journal takes
+them in the same step, with no await between; when their group is durable, what waited for that
+goes out. `session` is the way in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import weakref
+from collections.abc import Callable
+from heapq import heappop, heappush
+from threading import get_ident
+from typing import NoReturn
+
+from posthouse.clock import Clock
+from posthouse.core import transaction
+from posthouse.core.queue import FOREVER_NS
+from posthouse.core.replay import Replay
+from posthouse.core.state import BrokerState, Late
+from posthouse.errors import (
+    BrokerClosed,
+    ForkedProcess,
+    PosthouseError,
+    StorageFull,
+    WrongLoop,
+)
+from posthouse.journal.closed import ClosedJournal
+from posthouse.journal.group import Group
+from posthouse.journal.protocol import Journal
+from posthouse.lane import Lane
+from posthouse.model import NANOSECONDS, QueuePolicy
+from posthouse.records import Moved, Put, Record, Returned
+
+# A timer this late means that the process stood still, and its holders could not renew.
+STALL_NS = NANOSECONDS // 4
+# Leases are looked through at most this often, and less often the more there are.
+EXPIRY_STEP_NS = 20_000_000
+EXPIRY_STEP_PER_LEASE_NS = 2_000
+# How often a full disk lets timed work be tried again.
+FULL_DISK_STEP_NS = NANOSECONDS
+# The longest sleep of the timer: call_later is not exact over days.
+MOST_SLEEP_NS = 3600 * NANOSECONDS
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Engine:
+    """A broker's state and journal on one event loop.
+
+    Attributes:
+        state: the core's state. Only the engine and its sessions change it.
+        journal: where records go; replaced by one that refuses when the engine closes.
+        producer: names this life of the broker in Put records.
+        tick_ns: the time as read in this turn of the loop; 0 if it was not yet.
+    """
+
+    def __init__(
+        self,
+        state: BrokerState,
+        journal: Journal,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        epoch: int = 1,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.state = state
+        self.journal = journal
+        self.clock = clock
+        self.now_ns = clock.now_ns
+        self.loop = loop
+        self.thread = get_ident()
+        self.chance = chance
+        self.lanes: dict[int, Lane] = {}
+        self.tick_ns = 0
+        self.producer = epoch
+        self.sequence = 0
+        self._holders = 0
+        self._agenda: list[tuple[int, int]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed_ns = FOREVER_NS
+        state.numbers.last_token = epoch << 40
+        _engines.add(self)
+
+    def check_loop(self) -> None:
+        """Raise WrongLoop unless this is the engine's loop and thread."""
+        if asyncio._get_running_loop() is not self.loop:
+            wrong_loop()
+
+    def tick(self) -> int:
+        """The time, read once in a turn of the loop: ``tick_ns or tick()`` costs no call.
+
+        So is the running loop looked at: asking for it at every call costs a system call (getpid,
+        in CPython 3.11), and comparing the thread, which every call does, leaves only another
+        loop of the same thread to be found here.
+        """
+        if asyncio._get_running_loop() is not self.loop:
+            wrong_loop()
+        self.tick_ns = now_ns = self.now_ns()
+        self.loop.call_soon(self._turned)
+        return now_ns
+
+    def _turned(self) -> None:
+        self.tick_ns = 0
+
+    def new_holder(self) -> int:
+        """A number for a new session."""
+        self._holders += 1
+        return self._holders
+
+    # queues
+
+    def declare(self, name: str, policy: QueuePolicy | None) -> Lane:
+        """The lane of a queue, made or updated where needed.
+
+        Raises:
+            StorageFull, StorageFailed, BrokerClosed: the declaration cannot be kept.
+        """
+        known = self.state.by_name.get(name)
+        if known is None or (policy is not None and policy != known.policy):
+            self.check_settle_room(4096)
+        queue, records = self.state.declare(name, policy)
+        if records:
+            self.journal.append(*records)
+        return self.lane(queue.number)
+
+    def lane(self, number: int) -> Lane:
+        """The lane of a queue's number."""
+        lane = self.lanes.get(number)
+        if lane is None:
+            lane = self.lanes[number] = Lane(self.state.queues[number], self.loop)
+        return lane
+
+    def check_settle_room(self, size_bytes: int) -> None:
+        """Raise, before anything changes, if the journal cannot take so many bytes.
+
+        Raises:
+            StorageFull: there is no room.
+            StorageFailed, BrokerClosed, ForkedProcess: the journal is not in use any more.
+        """
+        journal = self.journal
+        if size_bytes > journal.settle_room:
+            if journal.failure is not None:
+                raise type(journal.failure)(*journal.failure.args) from journal.failure
+            raise StorageFull("the disk is full; nothing was changed")
+
+    # records on their way
+
+    def keep(self, records: list[Record], late: Late | None = None) -> Group | None:
+        """Give the journal records whose effects are already in the state, and wake who waits.
+
+        ``late`` is what may be seen only when they are durable.
+        """
+        group = self.journal.append(*records)
+        if group is None:
+            for record in records:
+                if isinstance(record, Put):
+                    self._publish(record)
+            self._show_late(late or [])
+        elif late:
+            group.effects.append(lambda: self._show_late(late))
+        for record in records:
+            if isinstance(record, Returned):
+                lane = self.lane(record.queue)
+                lane.wake_getters(len(record.ids))
+                self.schedule(lane)
+            elif isinstance(record, Moved):
+                self.lane(record.target).wake_getters(1)
+                self.lane(record.queue).left()
+        return group
+
+    def committed(self, group: Group) -> None:
+        """The journal's callback: a group is durable; let what it put be seen."""
+        for record in group.records:
+            if record.__class__ is Put:
+                self._publish(record)
+        for effect in group.effects:
+            effect()
+
+    def _publish(self, record: Put) -> None:
+        lane = self.lanes[record.queue]
+        lane.state.publish(record.entries)
+        if record.entries[0][4] is not None:
+            self.schedule(lane)
+        if lane.getters:
+            lane.wake_getters(len(record.entries))
+
+    def _show_late(self, late: Late) -> None:
+        for queue, entry, attempts, due_ns in late:
+            queue.pending -= 1
+            queue.give_back(entry, attempts, due_ns)
+            lane = self.lane(queue.number)
+            lane.wake_getters(1)
+            self.schedule(lane)
+
+    def failed(self, error: PosthouseError) -> None:
+        """The journal's callback: it has stopped for good; so does everybody who waits."""
+        for lane in self.lanes.values():
+            lane.fail(error)
+
+    # transactions
+
+    def commit(self, steps: list[transaction.Step]) -> tuple[list[int], Group | None]:
+        """Do a transaction's steps, all of them, now: (ids of its puts, group to wait for).
+
+        Raises:
+            LeaseExpired, QueueFull: nothing was done.
+        """
+        trouble = transaction.problem(steps)
+        if trouble is not None:
+            raise trouble
+        records, late, ids = transaction.commit(
+            self.state, steps, self.now_ns(), self.producer, self.sequence + 1
+        )
+        self.sequence += len(ids)
+        for record in records:
+            if isinstance(record, Put):
+                self.lane(record.queue)
+        group = self.keep(records, late)
+        for step in steps:
+            if isinstance(step, transaction.SettleStep):
+                self.lane(step.queue.number).left()
+        return ids, group
+
+    # time
+
+    def schedule(self, lane: Lane) -> None:
+        """See that the queue's next timed event happens."""
+        event_ns = lane.state.next_event_ns()
+        if event_ns < lane.scheduled_ns:
+            lane.scheduled_ns = event_ns
+            heappush(self._agenda, (event_ns, lane.state.number))
+            self._arm()
+
+    def _arm(self) -> None:
+        if not self._agenda:
+            return
+        first_ns = self._agenda[0][0]
+        if self._timer is not None:
+            if first_ns >= self._armed_ns:
+                return
+            self._timer.cancel()
+        self._armed_ns = first_ns
+        sleep_ns = min(max(first_ns - self.now_ns(), 0), MOST_SLEEP_NS)
+        self._timer = self.loop.call_later(sleep_ns / NANOSECONDS, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        now_ns = self.now_ns()
+        late_ns = now_ns - self._armed_ns
+        self._armed_ns = FOREVER_NS
+        agenda = self._agenda
+        while agenda and agenda[0][0] <= now_ns:
+            event_ns, number = heappop(agenda)
+            lane = self.lanes[number]
+            if lane.scheduled_ns != event_ns:
+                continue  # an earlier event was set after this one and has been handled
+            lane.scheduled_ns = FOREVER_NS
+            self._happen(lane, now_ns, late_ns)
+        self._arm()
+
+    def _happen(self, lane: Lane, now_ns: int, late_ns: int) -> None:
+        state = lane.state
+        made_due = state.make_due(now_ns)
+        if made_due:
+            lane.wake_getters(made_due)
+        if state.next_deadline_ns <= now_ns:
+            self._expire(lane, now_ns, late_ns)
+        event_ns = state.next_event_ns()
+        if event_ns < FOREVER_NS:
+            step_ns = max(EXPIRY_STEP_NS, len(state.leases) * EXPIRY_STEP_PER_LEASE_NS)
+            if not (state.delayed and state.delayed[0][0] == event_ns):
+                event_ns = max(event_ns, now_ns + step_ns)
+            lane.scheduled_ns = event_ns
+            heappush(self._agenda, (event_ns, state.number))
+
+    def _expire(self, lane: Lane, now_ns: int, late_ns: int) -> None:
+        state = lane.state
+        try:
+            self.check_settle_room(64 * len(state.leases))
+        except StorageFull:
+            state.next_deadline_ns = now_ns + FULL_DISK_STEP_NS
+            return
+        except PosthouseError:
+            return  # stopped: whoever waits has been told
+        grace_ns = 0
+        if late_ns > STALL_NS:
+            grace_ns = max(late_ns, state.timeout_ns // 3)
+        records = self.state.expire(state, now_ns, grace_ns)
+        if records:
+            self.keep(records)
+            lane.left()
+
+    # life
+
+    def recovered(self, replay: Replay) -> None:
+        """Take over what a replay built, and go on from it."""
+        records = replay.finish(self.now_ns())
+        for number in self.state.queues:
+            self.schedule(self.lane(number))
+        if records:
+            self.keep(records)
+
+    async def close(self) -> None:
+        """Give back what is out, let the journal finish, refuse everything from now on.
+
+        Raises:
+            StorageFailed: the journal could not finish; what was acknowledged before is safe.
+        """
+        journal = self.journal
+        if isinstance(journal, ClosedJournal):
+            return
+        try:
+            if journal.failure is None:
+                for holder in range(1, self._holders + 1):
+                    self._release(holder)
+        finally:
+            self.refuse(BrokerClosed("the broker is closed; open it again"))
+            if self._timer is not None:
+                self._timer.cancel()
+            await journal.close()
+
+    def _release(self, holder: int) -> None:
+        records = self.state.release_holder(holder)
+        if records:
+            self.keep(records)
+
+    def refuse(self, error: PosthouseError) -> None:
+        """From now on every call raises ``error``."""
+        self.journal = ClosedJournal(error)
+        for lane in self.lanes.values():
+            lane.fail(error)
+
+
+def wrong_loop() -> NoReturn:
+    """Raise WrongLoop with what to do about it."""
+    raise WrongLoop(
+        "this handle belongs to another event loop or thread; open a broker of its own there, "
+        "or pass the work to the loop that opened it (asyncio.run_coroutine_threadsafe)"
+    )
+
+
+def _after_fork_in_child() -> None:
+    # The log's lock is shared with the parent; two writers would destroy it.
+    for engine in _engines:
+        engine.journal = ClosedJournal(
+            ForkedProcess(
+                "this handle was opened before the process forked; open the broker in the "
+                "child, or start children with the 'spawn' method"
+            )
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,178 @@
+"""Every error posthouse raises, drawn once.
+
+Who is to blame decides the branch::
+
+    PosthouseError
+    ├── CallerError             the program: change the call
+    │   ├── BadArgument         (ValueError)  a value outside what is allowed
+    │   │   ├── InvalidName     a queue name that is not on the allow-list
+    │   │   └── MessageTooLarge a body, headers or batch over its limit
+    │   ├── BodyError           (ValueError)  a body that cannot be encoded or decoded
+    │   ├── Unsupported         a capability the backend does not have
+    │   ├── QueueFull           (asyncio.QueueFull)
+    │   ├── QueueShutDown       (asyncio.QueueShutDown where Python has it)
+    │   ├── LeaseExpired        the delivery is no longer this consumer's to settle
+    │   ├── AlreadySettled      the message was settled, and differently
+    │   ├── BrokerClosed        use after close
+    │   ├── WrongLoop           use from another event loop or thread
+    │   └── ForkedProcess       use of a parent's handle in a forked child
+    ├── DiskError               the disk or the directory: an operator must act
+    │   ├── StorageFull         no room; nothing was changed; works again when there is room
+    │   ├── StorageFailed       a write or fsync failed; the broker has stopped; reopen
+    │   ├── LogDamaged          the log is not what was written: names file and offset
+    │   ├── LogUnreadable       not a log of ours, a newer format, or no permission
+    │   └── AlreadyOpen         another process or handle has the directory
+    ├── UnknownOutcome          it may or may not have been stored
+    └── BrokerBug               an invariant of posthouse's own does not hold
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = [
+    "AlreadyOpen",
+    "AlreadySettled",
+    "BadArgument",
+    "BodyError",
+    "BrokerBug",
+    "BrokerClosed",
+    "CallerError",
+    "DiskError",
+    "ForkedProcess",
+    "InvalidName",
+    "LeaseExpired",
+    "LogDamaged",
+    "LogUnreadable",
+    "MessageTooLarge",
+    "PosthouseError",
+    "QueueEmpty",
+    "QueueFull",
+    "QueueShutDown",
+    "StorageFailed",
+    "StorageFull",
+    "UnknownOutcome",
+    "Unsupported",
+    "WrongLoop",
+]
+
+QueueEmpty = asyncio.QueueEmpty
+_ShutDownBase: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
+
+
+class PosthouseError(Exception):
+    """The root of everything posthouse raises on purpose."""
+
+
+class CallerError(PosthouseError):
+    """The call was wrong; the same call will fail again."""
+
+
+class BadArgument(CallerError, ValueError):
+    """A value outside what is allowed; the text names the value and the limit."""
+
+
+class InvalidName(BadArgument):
+    """A queue name that is empty, too long, or has a character that is not allowed."""
+
+
+class MessageTooLarge(BadArgument):
+    """A body, headers or batch over its limit. Nothing was written.
+
+    Attributes:
+        size_bytes: what was given.
+        limit_bytes: what is allowed.
+    """
+
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"{what} is {size_bytes:,} bytes; the limit is {limit_bytes:,} bytes")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class BodyError(CallerError, ValueError):
+    """A body that cannot be encoded, or bytes that do not decode."""
+
+
+class Unsupported(CallerError):
+    """The backend lacks a capability. Nothing was stored."""
+
+
+class QueueFull(CallerError, asyncio.QueueFull):
+    """The queue is at ``max_messages`` or ``max_bytes`` (or the batch can never fit)."""
+
+
+class QueueShutDown(CallerError, _ShutDownBase):  # type: ignore[valid-type, misc]
+    """The queue's handle was shut down in this process."""
+
+
+class LeaseExpired(CallerError):
+    """The lease ran out, or was settled by somebody else: the message may be redelivered."""
+
+
+class AlreadySettled(CallerError):
+    """This delivery was already settled in another way (acked, then nacked, say)."""
+
+
+class BrokerClosed(CallerError, RuntimeError):
+    """The broker was closed; open it again."""
+
+
+class WrongLoop(CallerError, RuntimeError):
+    """The handle belongs to another event loop or thread."""
+
+
+class ForkedProcess(CallerError, RuntimeError):
+    """The handle was opened before a fork; open the broker in the child (use spawn)."""
+
+
+class DiskError(PosthouseError):
+    """The disk, or the directory on it."""
+
+
+class StorageFull(DiskError):
+    """There is no room for it. Nothing was changed; it works again when there is room."""
+
+
+class StorageFailed(DiskError):
+    """A write or an fsync failed. The broker has stopped and must be opened again."""
+
+
+class LogDamaged(DiskError):
+    """Bytes that were acknowledged are not what was written. Nothing was touched.
+
+    Attributes:
+        path: the file.
+        offset: where in it, in bytes.
+    """
+
+    def __init__(self, path: str, offset: int, what: str) -> None:
+        super().__init__(f"{path}: offset {offset}: {what}")
+        self.path = path
+        self.offset = offset
+
+
+class LogUnreadable(DiskError):
+    """The directory is not a posthouse log, is of a newer format, or may not be used."""
+
+
+class AlreadyOpen(DiskError):
+    """The directory is open in another process, or by another handle of this one.
+
+    Attributes:
+        pid: the process that has it, or None where it could not be told.
+    """
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        who = f"process {pid}" if pid is not None else "another process"
+        super().__init__(f"{path} is already open in {who}; close it there first")
+        self.path = path
+        self.pid = pid
+
+
+class UnknownOutcome(PosthouseError):
+    """The operation may or may not have been stored (a retry with the same dedup id is safe)."""
+
+
+class BrokerBug(PosthouseError):
+    """An invariant of posthouse does not hold. Please report it."""

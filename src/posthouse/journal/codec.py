@@ -1,0 +1,349 @@
+"""Records to bytes and back. Columnar: the cost in Python is per record, not per message.
+
+A record is a header of 8 bytes (type u8, flags u8, kind u16, length of what follows u32) and its
+fields. `docs/log-format.md` has the grammar.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from itertools import repeat
+from typing import Any, Final
+
+import msgspec
+
+from posthouse.journal.columns import (
+    BadRecord,
+    is_run,
+    read_blobs,
+    read_u32s,
+    read_u64s,
+    u32s,
+    u64s,
+)
+from posthouse.journal.format import (
+    FRAME_ALIGN,
+    FRAME_HEADER_BYTES,
+    PUT_OVERHEAD_BYTES,
+    RECORD_HEADER,
+    RECORD_HEADER_BYTES,
+    SETTLE_BYTES,
+    padding,
+)
+from posthouse.model import QueuePolicy
+from posthouse.records import (
+    Closed,
+    Declared,
+    Delivered,
+    Entry,
+    Moved,
+    Opened,
+    Put,
+    Record,
+    Returned,
+    Settled,
+    Traits,
+)
+
+TYPE_OPENED: Final = 1
+TYPE_CLOSED: Final = 2
+TYPE_DECLARED: Final = 3
+TYPE_PUT: Final = 4
+TYPE_SETTLED: Final = 5
+TYPE_RETURNED: Final = 6
+TYPE_MOVED: Final = 7
+TYPE_DELIVERED: Final = 8
+
+PUT_KINDS: Final = 1
+PUT_HEADERS: Final = 2
+PUT_TRAITS: Final = 4
+SETTLED_RUN: Final = 1
+MAX_RUN: Final = 1 << 24
+"""Ids in one run: it costs 16 bytes whatever its length, so what it may ask for is bounded."""
+
+_PUT = struct.Struct("<IIQQQ")
+_COUNTED = struct.Struct("<II")
+_TWO_U64 = struct.Struct("<QQ")
+_U64 = struct.Struct("<Q")
+_DECLARED = struct.Struct("<II")
+_MOVED = struct.Struct("<IIQ")
+
+_encode_msgpack = msgspec.msgpack.Encoder().encode
+_decode_traits = msgspec.msgpack.Decoder(Traits).decode
+_decode_policy = msgspec.msgpack.Decoder(QueuePolicy).decode
+
+Parts = list[bytes]
+
+
+def _encode_put(record: Put, parts: Parts) -> None:
+    entries = record.entries
+    count = len(entries)
+    ids: tuple[int, ...]
+    kinds: tuple[int, ...]
+    bodies: tuple[bytes, ...]
+    headers: tuple[bytes, ...]
+    traits: tuple[Traits | None, ...]
+    ids, kinds, bodies, headers, traits = zip(*entries, strict=True)
+    if ids[-1] - ids[0] != count - 1:
+        raise ValueError("the ids of one put are consecutive")
+    flags, kind = 0, kinds[0]
+    columns = [
+        _PUT.pack(record.queue, count, record.producer, record.sequence, ids[0]),
+        u32s(map(len, bodies)),
+    ]
+    extras: Parts = []
+    if kinds.count(kind) != count:
+        flags, kind = flags | PUT_KINDS, 0
+        columns.append(bytes(kinds))
+    if any(headers):
+        flags |= PUT_HEADERS
+        columns.append(u32s(map(len, headers)))
+        extras.extend(headers)
+    if traits.count(None) != count:
+        flags |= PUT_TRAITS
+        packed = [b"" if trait is None else _encode_msgpack(trait) for trait in traits]
+        columns.append(u32s(map(len, packed)))
+        extras.extend(packed)
+    length = sum(map(len, columns)) + sum(map(len, bodies)) + sum(map(len, extras))
+    parts.append(RECORD_HEADER.pack(TYPE_PUT, flags, kind, length))
+    parts.extend(columns)
+    parts.extend(bodies)
+    parts.extend(extras)
+
+
+def _decode_put(data: bytes, start: int, end: int, flags: int, kind: int) -> Put:
+    queue, count, producer, sequence, first = _PUT.unpack_from(data, start)
+    if not count or flags & ~7 or kind > 255:
+        raise BadRecord("a put that is empty or of a kind that is not known")
+    sizes, at = read_u32s(data, start + _PUT.size, count, end)
+    kinds: Any = repeat(kind, count)
+    header_sizes: Any = None
+    traits_sizes: Any = None
+    if flags & PUT_KINDS:
+        kinds, at = data[at : at + count], at + count
+    if flags & PUT_HEADERS:
+        header_sizes, at = read_u32s(data, at, count, end)
+    if flags & PUT_TRAITS:
+        traits_sizes, at = read_u32s(data, at, count, end)
+    bodies, at = read_blobs(data, at, sizes, end)
+    headers: Any = repeat(b"", count)
+    traits: Any = repeat(None, count)
+    if header_sizes is not None:
+        headers, at = read_blobs(data, at, header_sizes, end)
+    if traits_sizes is not None:
+        packed, at = read_blobs(data, at, traits_sizes, end)
+        traits = [_decode_traits(piece) if piece else None for piece in packed]
+    _check_end(at, end)
+    ids = range(first, first + count)
+    entries: list[Entry] = list(zip(ids, kinds, bodies, headers, traits, strict=True))
+    return Put(queue, producer, sequence, entries)
+
+
+def _encode_settled(record: Settled, parts: Parts) -> None:
+    ids = record.ids
+    count = len(ids)
+    run = is_run(ids)
+    column = _U64.pack(ids[0]) if run else u64s(ids)
+    parts.append(
+        RECORD_HEADER.pack(TYPE_SETTLED, SETTLED_RUN if run else 0, 0, 8 + len(column))
+        + _COUNTED.pack(record.queue, count)
+        + column
+    )
+
+
+def _decode_settled(data: bytes, start: int, end: int, flags: int, kind: int) -> Settled:
+    queue, count = _COUNTED.unpack_from(data, start)
+    if not count or flags & ~SETTLED_RUN or kind:
+        raise BadRecord("a settlement that is empty or of a kind that is not known")
+    if flags & SETTLED_RUN:
+        firsts, at = read_u64s(data, start + 8, 1, end)
+        if count > MAX_RUN:
+            raise BadRecord("a run of settlements that is too long")
+        ids = list(range(firsts[0], firsts[0] + count))
+    else:
+        ids, at = read_u64s(data, start + 8, count, end)
+    _check_end(at, end)
+    return Settled(queue, ids)
+
+
+def _encode_returned(record: Returned, parts: Parts) -> None:
+    body = (
+        _COUNTED.pack(record.queue, len(record.ids))
+        + u64s(record.ids)
+        + u32s(record.attempts)
+        + u64s(record.due_ns)
+    )
+    if len(body) != 8 + 20 * len(record.ids):
+        raise ValueError("the columns of one record have one length")
+    parts.append(RECORD_HEADER.pack(TYPE_RETURNED, 0, 0, len(body)) + body)
+
+
+def _decode_returned(data: bytes, start: int, end: int, flags: int, kind: int) -> Returned:
+    queue, count = _COUNTED.unpack_from(data, start)
+    ids, at = read_u64s(data, start + 8, count, end)
+    attempts, at = read_u32s(data, at, count, end)
+    due_ns, at = read_u64s(data, at, count, end)
+    _check_plain(at, end, flags, kind)
+    return Returned(queue, ids, list(attempts), due_ns)
+
+
+def _encode_delivered(record: Delivered, parts: Parts) -> None:
+    body = _COUNTED.pack(record.queue, len(record.ids)) + u64s(record.ids) + u32s(record.attempts)
+    if len(body) != 8 + 12 * len(record.ids):
+        raise ValueError("the columns of one record have one length")
+    parts.append(RECORD_HEADER.pack(TYPE_DELIVERED, 0, 0, len(body)) + body)
+
+
+def _decode_delivered(data: bytes, start: int, end: int, flags: int, kind: int) -> Delivered:
+    queue, count = _COUNTED.unpack_from(data, start)
+    ids, at = read_u64s(data, start + 8, count, end)
+    attempts, at = read_u32s(data, at, count, end)
+    _check_plain(at, end, flags, kind)
+    return Delivered(queue, ids, list(attempts))
+
+
+def _encode_moved(record: Moved, parts: Parts) -> None:
+    body = _MOVED.pack(record.queue, record.target, record.id) + _encode_msgpack(record.traits)
+    parts.append(RECORD_HEADER.pack(TYPE_MOVED, 0, 0, len(body)) + body)
+
+
+def _decode_moved(data: bytes, start: int, end: int, flags: int, kind: int) -> Moved:
+    queue, target, message_id = _MOVED.unpack_from(data, start)
+    _check_plain(end, end, flags, kind)
+    return Moved(queue, target, message_id, _decode_traits(data[start + _MOVED.size : end]))
+
+
+def _encode_declared(record: Declared, parts: Parts) -> None:
+    name = record.name.encode()
+    body = _DECLARED.pack(record.queue, len(name)) + name + _encode_msgpack(record.policy)
+    parts.append(RECORD_HEADER.pack(TYPE_DECLARED, 0, 0, len(body)) + body)
+
+
+def _decode_declared(data: bytes, start: int, end: int, flags: int, kind: int) -> Declared:
+    queue, size = _DECLARED.unpack_from(data, start)
+    at = start + _DECLARED.size
+    _check_plain(end, end, flags, kind)
+    if at + size > end:
+        raise BadRecord("a name is cut short")
+    name = data[at : at + size].decode()
+    return Declared(queue, name, _decode_policy(data[at + size : end]))
+
+
+def _encode_opened(record: Opened, parts: Parts) -> None:
+    parts.append(
+        RECORD_HEADER.pack(TYPE_OPENED, 0, 0, 16) + _TWO_U64.pack(record.epoch, record.at_ns)
+    )
+
+
+def _decode_opened(data: bytes, start: int, end: int, flags: int, kind: int) -> Opened:
+    _check_plain(start + 16, end, flags, kind)
+    return Opened(*_TWO_U64.unpack_from(data, start))
+
+
+def _encode_closed(record: Closed, parts: Parts) -> None:
+    parts.append(RECORD_HEADER.pack(TYPE_CLOSED, 0, 0, 8) + _U64.pack(record.at_ns))
+
+
+def _decode_closed(data: bytes, start: int, end: int, flags: int, kind: int) -> Closed:
+    _check_plain(start + 8, end, flags, kind)
+    return Closed(*_U64.unpack_from(data, start))
+
+
+def _check_end(at: int, end: int) -> None:
+    if at != end:
+        raise BadRecord("a record whose length is not that of its fields")
+
+
+def _check_plain(at: int, end: int, flags: int, kind: int) -> None:
+    if at != end or flags or kind:
+        raise BadRecord("a record of a kind that is not known")
+
+
+_ENCODERS: Final[dict[type, Callable[[Any, Parts], None]]] = {
+    Opened: _encode_opened,
+    Closed: _encode_closed,
+    Declared: _encode_declared,
+    Put: _encode_put,
+    Settled: _encode_settled,
+    Returned: _encode_returned,
+    Moved: _encode_moved,
+    Delivered: _encode_delivered,
+}
+_DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
+    TYPE_OPENED: _decode_opened,
+    TYPE_CLOSED: _decode_closed,
+    TYPE_DECLARED: _decode_declared,
+    TYPE_PUT: _decode_put,
+    TYPE_SETTLED: _decode_settled,
+    TYPE_RETURNED: _decode_returned,
+    TYPE_MOVED: _decode_moved,
+    TYPE_DELIVERED: _decode_delivered,
+}
+
+
+def encode_payload(records: list[Record]) -> bytes:
+    """A frame's payload: the records one after the other, zeros to a multiple of 8 bytes.
+
+    Raises:
+        ValueError: a record holds what the log cannot (columns of unequal length, say).
+    """
+    parts: Parts = []
+    for record in records:
+        _ENCODERS[type(record)](record, parts)
+    payload = b"".join(parts)
+    return payload + padding(len(payload)) if len(payload) % FRAME_ALIGN else payload
+
+
+def decode_payload(data: bytes, start: int, end: int, count: int) -> list[Record]:
+    """The ``count`` records of the payload ``data[start:end]``.
+
+    Raises:
+        BadRecord: it is not that.
+    """
+    records: list[Record] = []
+    at = start
+    try:
+        for _ in range(count):
+            if at + RECORD_HEADER_BYTES > end:
+                raise BadRecord("there are fewer records than the frame says")
+            kind_of_record, flags, kind, length = RECORD_HEADER.unpack_from(data, at)
+            at += RECORD_HEADER_BYTES
+            stop = at + length
+            decode = _DECODERS.get(kind_of_record)
+            if decode is None:
+                raise BadRecord(f"record type {kind_of_record} is not known")
+            if stop > end:
+                raise BadRecord("a record is cut short")
+            records.append(decode(data, at, stop, flags, kind))
+            at = stop
+    except (struct.error, msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise BadRecord(f"a record does not decode: {error}") from error
+    if end - at >= FRAME_ALIGN or data[at:end].strip(b"\0"):
+        raise BadRecord("there is more in the frame than its records")
+    return records
+
+
+def size_bound(record: Record) -> int:
+    """The most bytes that the record takes in a frame of its own, settlements' room included."""
+    if isinstance(record, Put):
+        return entries_bound(record.entries)
+    if isinstance(record, Settled):
+        return SETTLE_BYTES + 8 * len(record.ids)
+    parts: Parts = []
+    _ENCODERS[type(record)](record, parts)
+    return FRAME_HEADER_BYTES + FRAME_ALIGN + sum(map(len, parts))
+
+
+def entries_bound(entries: list[Entry]) -> int:
+    """`size_bound` of a put of these entries: what the engine is asked to check, summed."""
+    bodies: tuple[bytes, ...]
+    headers: tuple[bytes, ...]
+    traits: tuple[Traits | None, ...]
+    _, _, bodies, headers, traits = zip(*entries, strict=True)
+    size = PUT_OVERHEAD_BYTES * len(entries) + sum(map(len, bodies))
+    if any(headers):
+        size += sum(map(len, headers))
+    if traits.count(None) != len(traits):
+        size += sum(len(trait.death) for trait in traits if trait is not None)
+    return size

@@ -1,0 +1,83 @@
+"""Columns of numbers, packed and unpacked at C speed."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+_SWAP = sys.byteorder == "big"
+
+
+class BadRecord(Exception):
+    """Bytes that are not a record. They passed a checksum, so this is damage or a bug."""
+
+
+def u32s(values: Iterable[int]) -> bytes:
+    """Pack as u32."""
+    column = array("I", values)
+    if _SWAP:
+        column.byteswap()
+    return column.tobytes()
+
+
+def u64s(values: Iterable[int]) -> bytes:
+    """Pack as u64."""
+    column = array("Q", values)
+    if _SWAP:
+        column.byteswap()
+    return column.tobytes()
+
+
+def read_u32s(data: bytes, start: int, count: int, end: int) -> tuple[Sequence[int], int]:
+    """``count`` numbers from ``start``, and where they end.
+
+    Raises:
+        BadRecord: they would end beyond ``end``.
+    """
+    stop = start + 4 * count
+    if stop > end:
+        raise BadRecord("a column is cut short")
+    column = array("I")
+    column.frombytes(memoryview(data)[start:stop])
+    if _SWAP:
+        column.byteswap()
+    return column, stop
+
+
+def read_u64s(data: bytes, start: int, count: int, end: int) -> tuple[list[int], int]:
+    """``count`` numbers from ``start``, and where they end.
+
+    Raises:
+        BadRecord: they would end beyond ``end``.
+    """
+    stop = start + 8 * count
+    if stop > end:
+        raise BadRecord("a column is cut short")
+    column = array("Q")
+    column.frombytes(memoryview(data)[start:stop])
+    if _SWAP:
+        column.byteswap()
+    return column.tolist(), stop
+
+
+def read_blobs(data: bytes, start: int, sizes: Sequence[int], end: int) -> tuple[list[bytes], int]:
+    """Pieces of the given sizes from ``start``, and where they end.
+
+    Raises:
+        BadRecord: they would end beyond ``end``.
+    """
+    ends = list(accumulate(sizes, initial=start))
+    stop = ends[-1]
+    if stop > end:
+        raise BadRecord("the messages are cut short")
+    return [data[a:b] for a, b in zip(ends, ends[1:], strict=False)], stop
+
+
+def is_run(ids: Sequence[int]) -> bool:
+    """Whether the ids are consecutive and growing."""
+    first = ids[0]
+    if ids[-1] - first != len(ids) - 1:
+        return False
+    return len(ids) == 1 or list(ids) == list(range(first, first + len(ids)))

@@ -1,0 +1,302 @@
+"""Reading a log back: everything is read and judged before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from posthouse.errors import LogDamaged, LogUnreadable
+from posthouse.journal.codec import decode_payload
+from posthouse.journal.columns import BadRecord
+from posthouse.journal.directory import Listing, path_in
+from posthouse.journal.files import Files
+from posthouse.journal.format import (
+    FLAG_CATALOG,
+    FORMAT_VERSION,
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    seed_of,
+    segment_name,
+)
+from posthouse.journal.frames import Frame, Scan, scan_frames
+from posthouse.journal.live import LiveTable
+from posthouse.journal.options import SealedFrame
+from posthouse.journal.ring import RingReplay
+from posthouse.journal.verdicts import Findings, Verdict, judge
+from posthouse.records import Declared, Moved, Opened, Put, Record, Returned, Settled
+
+
+@dataclass(slots=True)
+class RecoveryReport:
+    """What opening a log found.
+
+    Attributes:
+        fresh: the log was made now.
+        clean: it had been closed cleanly (or is fresh).
+        segments: read.
+        frames: commit groups read.
+        records: read.
+        truncated_bytes: what looked like a part of a last, unfinished group and was left out.
+        truncated_at: path and offset where the log was cut, if it was not closed cleanly.
+        attempts: deliveries known from the attempts ring only.
+    """
+
+    fresh: bool = False
+    clean: bool = True
+    segments: int = 0
+    frames: int = 0
+    records: int = 0
+    truncated_bytes: int = 0
+    truncated_at: tuple[str, int] | None = None
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment as it was read: its file, its header, its bytes' scan."""
+
+    path: str
+    header: SegmentHeader
+    size_bytes: int
+    scan: Scan
+    data: bytes
+
+
+@dataclass(slots=True)
+class Recovered:
+    """All that reading the log found out.
+
+    Attributes:
+        last: the last segment.
+        append: whether to go on writing behind it; else at ``cut_at`` it ends.
+        cut_at: offset in the last segment.
+        tail: the frames of the last segment from there on, to be written again.
+        next_sequence: of the next group.
+        epoch: of the last opening.
+        oldest: the oldest segment that is needed, by the last frame that says so.
+        catalog: queue number to its last `Declared`.
+        live: live messages per segment; the tail's belong to the segment after the last.
+    """
+
+    last: Segment
+    append: bool
+    cut_at: int
+    tail: list[SealedFrame] = field(default_factory=list)
+    next_sequence: int = 1
+    epoch: int = 0
+    oldest: int = 0
+    catalog: dict[int, Declared] = field(default_factory=dict)
+    live: LiveTable = field(default_factory=lambda: LiveTable(1))
+
+
+def read_segment(
+    files: Files, directory: str, number: int, end: int | None, expected: int | None
+) -> Segment:
+    """Read one segment up to ``end`` (None: it is the last one, read all of it).
+
+    Raises:
+        LogDamaged: its header is not sound, or not the one that belongs here.
+        LogUnreadable: it is of a newer format.
+    """
+    path = path_in(directory, segment_name(number))
+    fd = files.open(path)
+    try:
+        size = files.size(fd)
+        data = files.pread(fd, size if end is None else min(end, size), 0)
+    finally:
+        files.close(fd)
+    header = SegmentHeader.unpack(data)
+    if header is None:
+        raise LogDamaged(path, 0, "the segment's header is damaged")
+    if header.version != FORMAT_VERSION:
+        raise LogUnreadable(f"{path}: format {header.version} is not known to this posthouse")
+    if header.number != number:
+        raise LogDamaged(path, 0, f"this is segment {header.number} under another name")
+    if expected is not None and header.first_sequence != expected:
+        raise LogDamaged(
+            path, 0, f"begins with group {header.first_sequence}; group {expected} is missing"
+        )
+    limit = len(data) if end is None else end
+    scan = scan_frames(
+        data,
+        SEGMENT_HEADER_BYTES,
+        min(limit, len(data)),
+        seed_of(header.salt),
+        header.first_sequence,
+        reused=header.reused,
+    )
+    return Segment(path, header, size, scan, data)
+
+
+def read_header(files: Files, directory: str, number: int) -> SegmentHeader:
+    """Read a segment's header only.
+
+    Raises:
+        LogDamaged: it is not sound.
+    """
+    path = path_in(directory, segment_name(number))
+    fd = files.open(path)
+    try:
+        header = SegmentHeader.unpack(files.pread(fd, SEGMENT_HEADER_BYTES, 0))
+    finally:
+        files.close(fd)
+    if header is None:
+        raise LogDamaged(path, 0, "the segment's header is damaged")
+    return header
+
+
+class Recovery:
+    """One pass over a log, segment by segment."""
+
+    def __init__(
+        self,
+        files: Files,
+        directory: str,
+        listing: Listing,
+        ring: RingReplay,
+        apply: Callable[[Record], None],
+        report: RecoveryReport,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._files = files
+        self._directory = directory
+        self._numbers = listing.segments
+        self._ring = ring
+        self._apply = apply
+        self._report = report
+        self._progress = progress
+        self._live = LiveTable(listing.segments[0])
+        self._catalog: dict[int, Declared] = {}
+        self._epoch = 0
+        self._sequence = 1
+        self._oldest = 0
+
+    def run(self) -> Recovered:
+        """Read the log and apply its records in order.
+
+        Raises:
+            LogDamaged: it is not what was written.
+            LogUnreadable: it is of a newer format.
+        """
+        expected: int | None = None
+        salt = 0
+        for index, number in enumerate(self._numbers):
+            last = index == len(self._numbers) - 1
+            following = None if last else read_header(self._files, self._directory, number + 1)
+            end = None if following is None else following.previous_end
+            segment = read_segment(self._files, self._directory, number, end, expected)
+            if salt and segment.header.previous_salt != salt:
+                raise LogDamaged(segment.path, 0, "it does not follow the segment before it")
+            salt = segment.header.salt
+            self._live.newest = number
+            self._live.last_id = max(self._live.last_id, segment.header.last_id)
+            self._sequence = segment.header.first_sequence
+            if following is None:
+                return self._finish(segment)
+            self._check(segment, end)
+            self._replay(segment, segment.scan.frames, number)
+            expected = self._sequence
+            if self._progress is not None:
+                self._progress(index + 1, len(self._numbers))
+        raise AssertionError("a log has a last segment")
+
+    def _check(self, segment: Segment, end: int | None) -> Verdict:
+        scan = segment.scan
+        verdict, why = judge(
+            Findings(
+                sealed=end is not None,
+                whole=scan.stop == end,
+                catalog=bool(scan.frames),
+                gap=scan.gap,
+                proven=scan.stop < max(scan.proof, segment.header.published),
+                followed=scan.proof > 0,
+                closed=scan.closed,
+                torn=scan.torn_bytes > 0,
+            )
+        )
+        if verdict is Verdict.REFUSE:
+            raise LogDamaged(segment.path, scan.stop, why)
+        return verdict
+
+    def _finish(self, segment: Segment) -> Recovered:
+        """Judge and replay the last segment."""
+        scan, number = segment.scan, segment.header.number
+        append = self._check(segment, None) is Verdict.APPEND
+        # Frames above the cut may be in the page cache only: they are written again elsewhere.
+        synced = max(scan.durable_upto, segment.header.published)
+        cut_at = scan.stop if append else synced
+        kept = [frame for frame in scan.frames if frame.offset < cut_at]
+        tail = scan.frames[len(kept) :]
+        self._replay(segment, kept, number)
+        self._replay(segment, tail, number + 1)
+        if not append:
+            self._report.clean = False
+            self._report.truncated_at = (segment.path, scan.stop)
+            self._report.truncated_bytes = scan.torn_bytes
+        if self._oldest < self._numbers[0]:
+            name = segment_name(self._oldest)
+            raise LogDamaged(path_in(self._directory, name), 0, "the segment is missing")
+        if self._progress is not None:
+            self._progress(len(self._numbers), len(self._numbers))
+        return Recovered(
+            last=segment,
+            append=append,
+            cut_at=cut_at,
+            tail=[_sealed(segment.data, frame) for frame in tail],
+            next_sequence=self._sequence,
+            epoch=self._epoch,
+            oldest=self._oldest,
+            catalog=self._catalog,
+            live=self._live,
+        )
+
+    def _replay(self, segment: Segment, frames: list[Frame], number: int) -> None:
+        report = self._report
+        report.segments += 1 if frames and frames[0].header.flags & FLAG_CATALOG else 0
+        for frame in frames:
+            header = frame.header
+            try:
+                records = decode_payload(segment.data, frame.start, frame.end, header.count)
+            except BadRecord as error:
+                raise LogDamaged(segment.path, frame.offset, str(error)) from error
+            self._oldest = header.oldest
+            # A catalog repeats what the segments before it said.
+            repeats = header.flags & FLAG_CATALOG and number != self._numbers[0]
+            if not header.flags & FLAG_CATALOG:
+                self._sequence = header.sequence + 1
+                report.frames += 1
+                report.records += len(records)
+            for index, record in enumerate(records):
+                self._note(record, header.sequence, index, number)
+                if not repeats:
+                    self._apply(record)
+
+    def _note(self, record: Record, sequence: int, index: int, number: int) -> None:
+        """Keep what the log itself must know of a record."""
+        match record:
+            case Put():
+                self._live.put(number, record.entries[0][0], len(record.entries))
+            case Settled():
+                self._live.settle(record.ids)
+                self._ring.forget(record.ids, sequence, index)
+            case Returned():
+                self._ring.forget(record.ids, sequence, index)
+            case Moved():
+                self._ring.forget([record.id], sequence, index)
+            case Declared():
+                self._catalog[record.queue] = record
+            case Opened():
+                self._epoch = record.epoch
+            case _:
+                pass
+
+
+def _sealed(data: bytes, frame: Frame) -> SealedFrame:
+    header = frame.header
+    return SealedFrame(
+        payload=data[frame.start : frame.end],
+        count=header.count,
+        sequence=header.sequence,
+        flags=header.flags,
+        oldest=header.oldest,
+    )

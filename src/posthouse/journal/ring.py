@@ -1,0 +1,176 @@
+"""The attempts ring: deliveries, written but not synced, so that they survive the process.
+
+A file of two banks of fixed slots. A slot holds one run of consecutive ids with one attempt
+number, the epoch, and its position in the log: after which record of which group it happened. At
+recovery a slot counts only if it is of the last epoch and the log has nothing newer to say of its
+messages. When a bank is full a snapshot goes into the log and the other bank is used; a bank is
+written again only when the snapshot taken at its end is durable.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Final
+
+from posthouse.journal.columns import is_run
+from posthouse.journal.directory import path_in
+from posthouse.journal.files import Files
+from posthouse.journal.format import RING_NAME
+from posthouse.records import Delivered
+
+SLOT: Final = struct.Struct("<IIIHHQQ")
+SLOT_BYTES: Final = 32
+_REST: Final = struct.Struct("<IIHHQQ")
+_SEED: Final = 0x72696E67
+_MAX_RUN: Final = 0xFFFF
+_MAX_ATTEMPT: Final = 0xFFFF
+_INDEX_BITS: Final = 16
+_INDEX_MASK: Final = (1 << _INDEX_BITS) - 1
+
+
+def position_of(sequence: int, index: int) -> int:
+    """A place in the log as one growing number: before record ``index`` of group ``sequence``."""
+    return sequence << _INDEX_BITS | min(index, _INDEX_MASK)
+
+
+def pack_slot(
+    epoch: int, queue: int, attempt: int, count: int, position: int, first_id: int
+) -> bytes:
+    """One slot: ``count`` messages from ``first_id`` on were handed out for this attempt."""
+    rest = _REST.pack(
+        epoch & 0xFFFFFFFF, queue, min(attempt, _MAX_ATTEMPT), count, position, first_id
+    )
+    return zlib.crc32(rest, _SEED).to_bytes(4, "little") + rest
+
+
+class RingReplay:
+    """What the ring says of deliveries, less what the log says later."""
+
+    def __init__(self, data: bytes) -> None:
+        # id -> {epoch: (position, queue, attempt)}; of one epoch the newest slot counts.
+        self._seen: dict[int, dict[int, tuple[int, int, int]]] = {}
+        for offset in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
+            slot = data[offset : offset + SLOT_BYTES]
+            checksum, epoch, queue, attempt, count, position, first = SLOT.unpack(slot)
+            if zlib.crc32(slot[4:], _SEED) != checksum or not count:
+                continue
+            fact = (position, queue, attempt)
+            for message_id in range(first, first + count):
+                epochs = self._seen.setdefault(message_id, {})
+                epochs[epoch] = max(fact, epochs.get(epoch, fact))
+
+    def forget(self, ids: Sequence[int], sequence: int, index: int) -> None:
+        """The log's record ``index`` of group ``sequence`` decides about these messages."""
+        if not self._seen:
+            return
+        position = position_of(sequence, index)
+        for message_id in self._seen.keys() & set(ids):
+            epochs = self._seen[message_id]
+            kept = {epoch: fact for epoch, fact in epochs.items() if fact[0] > position}
+            if kept:
+                self._seen[message_id] = kept
+            else:
+                del self._seen[message_id]
+
+    def deliveries(self, epoch: int) -> list[Delivered]:
+        """What is left of this epoch, by queue and id."""
+        rows = sorted(
+            (facts[epoch & 0xFFFFFFFF][1], message_id, facts[epoch & 0xFFFFFFFF][2])
+            for message_id, facts in self._seen.items()
+            if epoch & 0xFFFFFFFF in facts
+        )
+        found: list[Delivered] = []
+        for queue, group in groupby(rows, key=lambda row: row[0]):
+            mine = list(group)
+            found.append(Delivered(queue, [row[1] for row in mine], [row[2] for row in mine]))
+        return found
+
+
+def read_ring(files: Files, directory: str) -> bytes:
+    """The ring's bytes; none if there is no ring yet."""
+    if RING_NAME not in files.listdir(directory):
+        return b""
+    fd = files.open(path_in(directory, RING_NAME))
+    try:
+        return files.pread(fd, files.size(fd), 0)
+    finally:
+        files.close(fd)
+
+
+class Ring:
+    """The writing side; on the loop.
+
+    ``slots`` are those of one bank; ``epoch`` is the one of this opening.
+    """
+
+    def __init__(self, files: Files, directory: str, slots: int, epoch: int) -> None:
+        self._files = files
+        self._bank_bytes = slots * SLOT_BYTES
+        self._epoch = epoch
+        self._bank = 0
+        self._offset = 0
+        self._fd = files.open(path_in(directory, RING_NAME), create=True)
+        try:
+            size, whole = files.size(self._fd), 2 * self._bank_bytes
+            if size < whole:
+                files.pwrite(self._fd, bytes(whole - size), size)
+            elif size > whole:
+                files.truncate(self._fd, whole)
+        except BaseException:
+            files.close(self._fd)
+            raise
+
+    def write(
+        self, queue: int, ids: Sequence[int], attempts: Sequence[int] | int, position: int
+    ) -> bool:
+        """Write one delivered batch with one ``pwrite``; False, and nothing, if the bank is full.
+
+        Raises:
+            OSError: the write failed.
+        """
+        if isinstance(attempts, int) and len(ids) <= _MAX_RUN and is_run(ids):
+            data = pack_slot(self._epoch, queue, attempts, len(ids), position, ids[0])
+        else:
+            data = b"".join(
+                pack_slot(self._epoch, queue, attempt, count, position, first)
+                for first, count, attempt in _runs(ids, attempts)
+            )
+        if self._offset + len(data) > self._bank_bytes:
+            return False
+        self._files.pwrite(self._fd, data, self._bank * self._bank_bytes + self._offset)
+        self._offset += len(data)
+        return True
+
+    def swap(self) -> None:
+        """Go on at the beginning of the other bank, over what it holds."""
+        self._bank = 1 - self._bank
+        self._offset = 0
+
+    def rewind(self) -> None:
+        """Go on at the beginning of this bank, over what it holds."""
+        self._offset = 0
+
+    def fits(self, ids: Sequence[int], attempts: Sequence[int] | int) -> bool:
+        """Whether an empty bank could hold this batch."""
+        return sum(1 for _ in _runs(ids, attempts)) * SLOT_BYTES <= self._bank_bytes
+
+    def close(self) -> None:
+        """Close the file."""
+        self._files.close(self._fd)
+
+
+def _runs(ids: Sequence[int], attempts: Sequence[int] | int) -> list[tuple[int, int, int]]:
+    """(first id, count, attempt) of the batch, sorted by id."""
+    column = [attempts] * len(ids) if isinstance(attempts, int) else attempts
+    runs: list[tuple[int, int, int]] = []
+    for message_id, attempt in sorted(zip(ids, column, strict=True)):
+        if runs:
+            first, count, same = runs[-1]
+            if message_id == first + count and attempt == same and count < _MAX_RUN:
+                runs[-1] = (first, count + 1, attempt)
+                continue
+        runs.append((message_id, 1, attempt))
+    return runs

@@ -1,0 +1,185 @@
+"""Space, counted on the loop: what may still be appended before the disk must be asked.
+
+Invariants:
+    1. All that was promised is prewritten: groups fit into the current file, or into a spare.
+    2. ``reserve`` bytes, for the settlements of what lives, stay free: puts cannot have them.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from posthouse.journal.format import (
+    FRAME_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SETTLE_RESERVE_BYTES,
+)
+from posthouse.journal.options import MIB, LogOptions, Spare
+
+CHUNK_BYTES: Final = MIB
+"""Prewritten in one job: between two of them commits get their turn."""
+
+_MOST_AHEAD_BYTES: Final = 16 * MIB
+_PAGE: Final = 4096
+
+
+class Step(enum.Enum):
+    """What gives more room."""
+
+    NONE = "there is enough"
+    GROW = "prewrite more of the current file"
+    SPARE = "prewrite a spare"
+    ADVANCE = "go on in a spare that is there"
+
+
+@dataclass(slots=True, frozen=True)
+class Need:
+    """The next step, and its bytes (for `Step.GROW` and `Step.SPARE`)."""
+
+    step: Step
+    size_bytes: int = 0
+    least_bytes: int = 0
+
+
+class Room:
+    """The accounts.
+
+    Attributes:
+        segment: the number of the segment that new groups go to.
+        left: bytes of its file that no sealed group has.
+        size_bytes: of its file.
+        spares: files to go on in.
+        live: messages whose settlement room is reserved.
+        pending: bytes of sealed groups that are not durable yet.
+        catalog_bytes: what the catalog takes at the beginning of each segment.
+    """
+
+    def __init__(
+        self, options: LogOptions, segment: int, size_bytes: int, left: int, spares: list[Spare]
+    ) -> None:
+        self._segment_bytes = options.segment_bytes
+        self._pending_bytes = options.pending_bytes
+        self._ahead = min(MIB, options.segment_bytes // 4)
+        self.base = min(MIB, options.segment_bytes // 4)
+        # Settlements share a group with puts: so much puts leave them in the current file.
+        self.margin = min(8 * options.group_operations + _PAGE, options.segment_bytes // 16)
+        self.segment = segment
+        self.size_bytes = size_bytes
+        self.left = left
+        self.spares = list(spares)
+        self.live = 0
+        self.pending = 0
+        self.catalog_bytes = 0
+
+    @property
+    def reserve(self) -> int:
+        """What must stay free for settlements, bytes."""
+        return self.base + SETTLE_RESERVE_BYTES * self.live
+
+    @property
+    def capacity(self) -> int:
+        """How large a segment's file becomes, bytes."""
+        return max(self._segment_bytes, 4 * (self.catalog_bytes + SEGMENT_HEADER_BYTES))
+
+    def usable(self, spare: Spare) -> int:
+        """What groups can have of a spare, bytes."""
+        head = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + self.catalog_bytes
+        return max(0, spare.size_bytes - head)
+
+    def _spare_bytes(self) -> int:
+        # At the end of a file there may be a bit that no group fits in.
+        return sum(self.usable(spare) * 15 // 16 for spare in self.spares)
+
+    def _space(self, opened: int) -> int:
+        """What puts may have, bytes; ``opened`` is the size of the open group."""
+        return self.left - opened - max(self.margin, self.reserve - self._spare_bytes())
+
+    def for_puts(self, opened: int) -> int:
+        """Bytes that puts may still add, when the open group has ``opened``; may be negative."""
+        space = self._space(opened)
+        if self.pending + opened == 0:
+            return space
+        return min(space, self._pending_bytes - self.pending - opened)
+
+    def for_settlements(self, opened: int) -> int:
+        """Bytes that everything else may still add."""
+        return max(0, self.left - opened + self._spare_bytes())
+
+    def fits(self, size_bytes: int) -> bool:
+        """Whether a sealed group has its place in the current file."""
+        return size_bytes <= self.left
+
+    def take(self, size_bytes: int) -> None:
+        """A group of at most this size was sealed."""
+        self.left -= size_bytes
+        self.pending += size_bytes
+
+    def settle_up(self, segment: int, size_bytes: int, used: int) -> None:
+        """A group of at most ``size_bytes`` is durable and took ``used``."""
+        self.pending -= size_bytes
+        if segment == self.segment:
+            self.left += size_bytes - used
+
+    def grown(self, size_bytes: int) -> None:
+        """The current file is prewritten up to this size."""
+        self.left += size_bytes - self.size_bytes
+        self.size_bytes = size_bytes
+
+    def spare_for(self, size_bytes: int) -> Spare | None:
+        """A spare that holds a group of this size."""
+        for spare in self.spares:
+            if self.usable(spare) >= size_bytes:
+                return spare
+        return None
+
+    def advance(self, spare: Spare) -> None:
+        """The next group goes to a new segment made of this spare."""
+        self.left = self.usable(spare)
+        self.spares.remove(spare)
+        self.size_bytes = spare.size_bytes
+        self.segment += 1
+
+    def wants_spare(self, most: int) -> bool:
+        """Whether one more spare is worth keeping; ``most`` is how many there should be."""
+        return len(self.spares) < most or self._spare_bytes() < self.reserve
+
+    def next_step(self, opened: int, wanted: int) -> Need:
+        """What to do next so that puts find ``wanted`` bytes; 0: what keeps ahead of them."""
+        space = self._space(opened)
+        growable = max(0, self.capacity - self.size_bytes)
+        if wanted:
+            return self._step_for(space, growable, wanted)
+        if growable:
+            if space >= self._ahead:
+                return Need(Step.NONE)
+            self._ahead = min(2 * self._ahead, _MOST_AHEAD_BYTES, self.capacity // 4)
+            return Need(Step.GROW, min(CHUNK_BYTES, growable), _PAGE)
+        short = self.reserve - self._spare_bytes()
+        if short > 0 or not self.spares:
+            return Need(Step.SPARE, self._spare_size(max(short, self.base)), 0)
+        if space < min(MIB, self.capacity // 16):
+            return Need(Step.ADVANCE)
+        return Need(Step.NONE)
+
+    def _step_for(self, space: int, growable: int, wanted: int) -> Need:
+        missing = wanted - space
+        if missing <= 0:
+            return Need(Step.NONE)
+        if missing <= growable:
+            return Need(Step.GROW, min(max(missing, CHUNK_BYTES), growable), missing)
+        # The file would be too large: the put goes to the next one, with its own reserve.
+        others = self._spare_bytes()
+        for spare in self.spares:
+            rest = others - self.usable(spare) * 15 // 16
+            if self.usable(spare) - max(self.margin, self.reserve - rest) >= wanted:
+                return Need(Step.ADVANCE, self.usable(spare))
+        least = wanted + max(self.margin, self.reserve - others)
+        return Need(Step.SPARE, self._spare_size(least), self._spare_size(least, False))
+
+    def _spare_size(self, usable: int, generous: bool = True) -> int:
+        size = usable * 16 // 15 + SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + self.catalog_bytes
+        if generous:
+            size = max(size, min(self.capacity, 2 * MIB))
+        return -(-size // _PAGE) * _PAGE

@@ -1,0 +1,110 @@
+"""Who waits on a queue: getters for messages, putters for room, joiners for the end.
+
+Futures here are wake-ups only: nothing is ever handed over through one, so that a cancelled
+waiter cannot lose a message (Tornado #2826); one that was woken and is cancelled wakes the next
+(bpo-27585).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from posthouse.core.queue import FOREVER_NS, QueueState
+
+
+class Putter:
+    """A producer's place in the line for room."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] | None = None
+
+
+class Lane:
+    """One queue's state with those who wait on it, and when its next timed event is set."""
+
+    __slots__ = (
+        "getters",
+        "joiners",
+        "loop",
+        "putters",
+        "scheduled_ns",
+        "shut",
+        "state",
+        "watched",
+    )
+
+    def __init__(self, state: QueueState, loop: asyncio.AbstractEventLoop) -> None:
+        self.state = state
+        self.loop = loop
+        self.getters: deque[asyncio.Future[None]] = deque()
+        self.putters: deque[Putter] = deque()
+        self.joiners: list[asyncio.Future[None]] = []
+        self.watched = False  # putters or joiners want to hear when messages leave
+        self.scheduled_ns = FOREVER_NS
+        self.shut = False
+
+    def wake_getters(self, count: int) -> None:
+        """Wake up to ``count`` consumers."""
+        getters = self.getters
+        while getters and count > 0:
+            getter = getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                count -= 1
+
+    async def readable(self) -> None:
+        """Return when a message may be waiting; check again, another may have been faster."""
+        getter = self.loop.create_future()
+        self.getters.append(getter)
+        try:
+            await getter
+        except BaseException:
+            getter.cancel()
+            try:
+                self.getters.remove(getter)
+            except ValueError:
+                # Woken and cancelled at once: the wake-up was for somebody, pass it on.
+                if self.state.ready or self.state.returned:
+                    self.wake_getters(1)
+            raise
+
+    def left(self) -> None:
+        """Messages left the queue: somebody who watches may go on."""
+        if self.putters:
+            self.wake_putter()
+        if self.joiners and not self.state.live:
+            joiners, self.joiners = self.joiners, []
+            for joiner in joiners:
+                if not joiner.done():
+                    joiner.set_result(None)
+        self.watched = bool(self.putters or self.joiners)
+
+    def wake_putter(self) -> None:
+        """Wake the first in line for room."""
+        if self.putters:
+            future = self.putters[0].future
+            if future is not None and not future.done():
+                future.set_result(None)
+
+    async def joined(self) -> None:
+        """Return when the queue holds nothing: waiting, delayed or in flight."""
+        while self.state.live:
+            joiner = self.loop.create_future()
+            self.joiners.append(joiner)
+            self.watched = True
+            await joiner
+
+    def fail(self, error: Exception) -> None:
+        """Raise ``error`` from everybody who waits."""
+        waiters = [*self.getters, *self.joiners]
+        waiters += [putter.future for putter in self.putters if putter.future is not None]
+        self.getters.clear()
+        self.joiners.clear()
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+                # A waiter whose task is gone would log "never retrieved".
+                waiter.exception()

@@ -1,0 +1,208 @@
+"""Frozen values that every layer shares: policies, limits, capabilities, names.
+
+Nothing here does I/O, reads a clock or draws a random number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from posthouse.errors import BadArgument, InvalidName
+
+NANOSECONDS: Final = 1_000_000_000
+
+# The content kinds that travel as one number; anything else names itself in the headers.
+KIND_JSON: Final = 0
+KIND_TEXT: Final = 1
+KIND_BYTES: Final = 2
+KIND_NAMES: Final[dict[int, str]] = {
+    KIND_JSON: "application/json",
+    KIND_TEXT: "text/plain; charset=utf-8",
+    KIND_BYTES: "application/octet-stream",
+}
+
+MAX_NAME_BYTES: Final = 200
+MAX_BODY_BYTES: Final = 16 * 1024 * 1024
+MAX_HEADERS_BYTES: Final = 64 * 1024
+MAX_BATCH_MESSAGES: Final = 100_000
+MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
+MAX_DELAY_S: Final = 366 * 24 * 3600.0
+MAX_ATTEMPTS: Final = 10_000
+DEFAULT_MAX_BYTES_LOG: Final = 10 * 1024**3
+DEFAULT_MAX_BYTES_MEMORY: Final = 1024**3
+
+CAPABILITIES: Final[frozenset[str]] = frozenset(
+    {
+        "durable",
+        "fenced",
+        "transactions",
+        "order.lifo",
+        "order.priority",
+        "keys",
+        "fair",
+        "delay",
+        "ttl",
+        "dedup",
+        "topics",
+        "browse",
+        "select",
+        "indexes",
+        "rate",
+        "requests",
+        "processes",
+        "cluster",
+    }
+)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*", re.ASCII)
+
+
+def check_queue_name(name: str) -> str:
+    """Return ``name`` if it may name a queue.
+
+    Allowed are ASCII letters, digits, ``_``, ``-`` and ``.``, at most 200 bytes, not starting
+    with ``-`` or ``.``.
+
+    Raises:
+        InvalidName: it is anything else; the text shows it escaped.
+    """
+    if not isinstance(name, str):
+        raise InvalidName(f"a queue name is a str, not {type(name).__name__}")
+    if len(name) > MAX_NAME_BYTES:
+        raise InvalidName(
+            f"a queue name has at most {MAX_NAME_BYTES} bytes; this one has {len(name)} characters"
+        )
+    if _NAME.fullmatch(name) is None:
+        raise InvalidName(
+            f"{ascii(name)} cannot name a queue: use letters, digits, '_', '-' and '.', "
+            "not starting with '-' or '.'"
+        )
+    return name
+
+
+def check_seconds(what: str, value: float, *, most: float = MAX_DELAY_S, least: float = 0.0) -> int:
+    """Return ``value`` seconds as nanoseconds.
+
+    Raises:
+        BadArgument: not a number, NaN, infinite, or outside ``least`` to ``most`` seconds.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise BadArgument(f"{what} is a number of seconds, not {type(value).__name__}")
+    if math.isnan(value) or not least <= value <= most:
+        raise BadArgument(f"{what} is {value!r} seconds; it must be from {least:g} to {most:g}")
+    return int(value * NANOSECONDS)
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=False):
+    """When a message that failed is tried again, and how often.
+
+    Attributes:
+        max_attempts: deliveries before the message goes to the dead-letter queue (1 to 10,000).
+        backoff: ``"exponential"`` (``first_s * 2 ** (attempt - 1)``), ``"fixed"`` (``first_s``),
+            or the delays themselves in seconds (the last one repeats).
+        first_s: the first delay, seconds.
+        most_s: no delay is longer, seconds.
+        jitter: draw the delay evenly from 0 to the computed one ("full jitter", see the AWS
+            Architecture Blog, "Exponential Backoff and Jitter", 2015).
+    """
+
+    max_attempts: int = 5
+    backoff: Literal["exponential", "fixed"] | tuple[float, ...] = "exponential"
+    first_s: float = 1.0
+    most_s: float = 300.0
+    jitter: bool = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_attempts, bool) or not isinstance(self.max_attempts, int):
+            raise BadArgument("max_attempts is a whole number")
+        if not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+            raise BadArgument(
+                f"max_attempts is {self.max_attempts}; it must be from 1 to {MAX_ATTEMPTS}"
+            )
+        check_seconds("first_s", self.first_s)
+        check_seconds("most_s", self.most_s)
+        if isinstance(self.backoff, str):
+            if self.backoff not in ("exponential", "fixed"):
+                raise BadArgument(
+                    f"backoff is {self.backoff!r}; it must be 'exponential', 'fixed' "
+                    "or a tuple of seconds"
+                )
+        else:
+            if not self.backoff:
+                raise BadArgument("backoff has no delays; give at least one")
+            for delay in self.backoff:
+                check_seconds("a backoff delay", delay)
+
+    def delay_ns(self, attempt: int, chance: float) -> int:
+        """How long to wait after failed attempt number ``attempt`` (from 1), nanoseconds.
+
+        ``chance`` is a random number in [0, 1) drawn by the caller; it is not used without jitter.
+        """
+        if isinstance(self.backoff, tuple):
+            delay = self.backoff[min(attempt, len(self.backoff)) - 1]
+        elif self.backoff == "fixed":
+            delay = self.first_s
+        else:
+            delay = self.first_s * 2.0 ** min(attempt - 1, 60)
+        delay = min(delay, self.most_s)
+        if self.jitter:
+            delay *= chance
+        return int(delay * NANOSECONDS)
+
+
+class QueuePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A queue's settings, stored with the queue.
+
+    Attributes:
+        visibility_timeout_s: how long a lease lasts, seconds (default 30).
+        retry: see `Retry`.
+        dead_letter: the queue that takes what failed too often: a name, ``None`` to drop (and
+            count) it, or ``""`` (the default) for ``<queue>.dead``.
+        max_messages: waiting, delayed and in flight together; ``None`` for no limit.
+        max_bytes: the same in bytes of bodies and headers; ``None`` for the backend's default
+            (10 GiB on disk, 1 GiB in memory).
+        overflow: what a put to a full queue does: ``"wait"`` for room or ``"reject"`` it.
+    """
+
+    visibility_timeout_s: float = 30.0
+    retry: Retry = Retry()
+    dead_letter: str | None = ""
+    max_messages: int | None = None
+    max_bytes: int | None = None
+    overflow: Literal["wait", "reject"] = "wait"
+
+    def __post_init__(self) -> None:
+        check_seconds("visibility_timeout", self.visibility_timeout_s, least=0.001)
+        if self.dead_letter:
+            check_queue_name(self.dead_letter)
+        for what, value in (("max_messages", self.max_messages), ("max_bytes", self.max_bytes)):
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise BadArgument(f"{what} is a whole number, not {type(value).__name__}")
+            if not 1 <= value < 1 << 62:
+                raise BadArgument(f"{what} is {value}; it must be at least 1")
+        if self.overflow not in ("wait", "reject"):
+            raise BadArgument(f"overflow is {self.overflow!r}; it must be 'wait' or 'reject'")
+
+
+class QueueStats(msgspec.Struct, frozen=True):
+    """What a queue holds now, and what it did since the broker was opened."""
+
+    name: str
+    waiting: int
+    delayed: int
+    in_flight: int
+    size_bytes: int
+    oldest_age_s: float
+    put: int
+    acked: int
+    returned: int
+    expired_leases: int
+    dead_lettered: int
+    dropped: int
+    purged: int

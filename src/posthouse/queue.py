@@ -1,0 +1,436 @@
+"""A queue, as an asyncio program sees it.
+
+The names are those of `asyncio.Queue`, and SQS's where it has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar, overload
+
+from posthouse import bodies
+from posthouse.backends.contract import QueuePort
+from posthouse.errors import BadArgument, QueueEmpty, QueueShutDown
+from posthouse.message import Message, Source, id_text
+from posthouse.model import (
+    KIND_BYTES,
+    MAX_BATCH_MESSAGES,
+    QueueStats,
+    check_seconds,
+)
+from posthouse.records import Entry, Traits
+
+T = TypeVar("T")
+
+PREFETCH_MESSAGES: Final = 100
+PREFETCH_BYTES: Final = 1024 * 1024
+GET_MANY_BYTES: Final = 64 * 1024 * 1024
+
+
+class Receipt:
+    """What `Queue.put_nowait` returns: await it to know that the message is on disk.
+
+    Attributes:
+        id: the message's id, known at once.
+    """
+
+    __slots__ = ("_durable", "id")
+
+    def __init__(self, message_id: str, durable: asyncio.Future[None] | None) -> None:
+        self.id = message_id
+        self._durable = durable
+
+    def __await__(self) -> Generator[Any, None, str]:
+        if self._durable is not None:
+            yield from self._durable.__await__()
+        return self.id
+
+
+class Ids(Sequence[str]):
+    """The ids of a batch, in order. Each text is made when it is asked for."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, numbers: range) -> None:
+        self._numbers = numbers
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Ids: ...
+
+    def __getitem__(self, index: int | slice) -> str | Ids:
+        if isinstance(index, slice):
+            return Ids(self._numbers[index])
+        return id_text(self._numbers[index])
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
+            return NotImplemented
+        return list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
+class Queue(Generic[T]):
+    """A handle on one queue of a broker; cheap, and good for any number of tasks of its loop.
+
+    Made by `Broker.queue`.
+    """
+
+    def __init__(self, name: str, port: QueuePort, decoder: bodies.BodyDecoder) -> None:
+        self.name = name
+        self.port = port
+        self._source = Source(port, decoder, name)
+
+    # put
+
+    async def put(
+        self,
+        body: T,
+        *,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Put a message; returns its id when it is on disk (or, in memory, in the queue).
+
+        Waits while the queue is full, if its policy says so.
+
+        Args:
+            headers: str to str, at most 64 KiB.
+            delay: seconds before it may be delivered.
+            timeout: seconds to wait for room (None: for ever).
+
+        Raises:
+            QueueFull, QueueShutDown, TimeoutError: nothing was stored.
+            BodyError, MessageTooLarge, BadArgument: nothing was stored.
+            StorageFull: the disk is full; nothing was stored.
+            StorageFailed, UnknownOutcome: the disk failed; see `posthouse.errors`.
+        """
+        port = self.port
+        if body.__class__ is bytes:
+            kind, data = KIND_BYTES, body
+        else:
+            kind, data = bodies.encode(body)  # type: ignore[assignment]
+        if headers is None and delay is None:
+            placed = port.put_plain(kind, data)  # type: ignore[arg-type]
+            if placed is None:
+                placed = await port.put_waiting(
+                    lambda: port.put_plain(kind, data),
+                    [data],
+                    b"",
+                    timeout,  # type: ignore[arg-type, list-item]
+                )
+        else:
+            packed = bodies.encode_headers(headers)
+            traits = self._traits(delay)
+            placed = port.put_one(kind, data, packed, traits)  # type: ignore[arg-type]
+            if placed is None:
+                placed = await port.put_waiting(
+                    lambda: port.put_one(kind, data, packed, traits),  # type: ignore[arg-type]
+                    [data],  # type: ignore[list-item]
+                    packed,
+                    timeout,
+                )
+        number, group = placed
+        if group is not None:
+            await port.durable(group)
+        return number.to_bytes(8, "big").hex()
+
+    async def put_many(
+        self,
+        bodies_: Iterable[T],
+        /,
+        *,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+        timeout: float | None = None,
+    ) -> Sequence[str]:
+        """Put a batch, all of it or nothing; returns the ids in order. As `put` otherwise.
+
+        At most 100,000 messages and 64 MiB. ``headers`` and ``delay`` hold for each message.
+        """
+        datas = list(bodies_)
+        if not datas:
+            return Ids(range(0))
+        kinds: list[int] | int = KIND_BYTES
+        if set(map(type, datas)) != {bytes}:
+            encoded = [bodies.encode(body) for body in datas]
+            kinds = [kind for kind, _ in encoded]
+            datas = [data for _, data in encoded]  # type: ignore[misc]
+        raw: list[bytes] = datas  # type: ignore[assignment]
+        packed = bodies.encode_headers(headers) if headers else b""
+        traits = self._traits(delay)
+        port = self.port
+        placed = port.put_many(kinds, raw, packed, traits)
+        if placed is None:
+            placed = await port.put_waiting(
+                lambda: port.put_many(kinds, raw, packed, traits), raw, packed, timeout
+            )
+        first, group = placed
+        if group is not None:
+            await port.durable(group)
+        return Ids(range(first, first + len(raw)))
+
+    def put_nowait(
+        self,
+        body: T,
+        *,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+    ) -> Receipt:
+        """Put without waiting: the receipt has the id; await it for the disk.
+
+        Raises:
+            QueueFull: it would have to wait (the queue is full, or others are in line).
+            As `put` otherwise.
+        """
+        kind, data = bodies.encode(body)
+        packed = bodies.encode_headers(headers)
+        placed = self.port.put_one(kind, data, packed, self._traits(delay))
+        if placed is None:
+            self.port.check_may_wait(1, len(data) + len(packed))
+            raise self.port.full()
+        number, group = placed
+        return Receipt(id_text(number), None if group is None else self.port.durable(group))
+
+    def _traits(self, delay: float | None) -> Traits | None:
+        if not delay:
+            if delay is not None:
+                check_seconds("delay", delay)
+            return None
+        return Traits(due_ns=self.port.due_ns(check_seconds("delay", delay)))
+
+    # get
+
+    async def get(
+        self, *, timeout: float | None = None, visibility_timeout: float | None = None
+    ) -> Message[T]:
+        """Take the next message, waiting for one; it is this consumer's while the lease lasts.
+
+        Cancelled while waiting, nothing is taken.
+
+        Args:
+            timeout: seconds to wait (None: for ever).
+            visibility_timeout: the lease's length in seconds (None: the queue's).
+
+        Raises:
+            TimeoutError: none came within ``timeout``.
+            QueueShutDown: the handle was shut down (and nothing waits).
+        """
+        port = self.port
+        lease_ns = (
+            0
+            if visibility_timeout is None
+            else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
+        )
+        taken = port.take_one(lease_ns)
+        if taken is None:
+            if timeout is None:
+                while taken is None:
+                    await port.readable()
+                    taken = port.take_one(lease_ns)
+            else:
+                check_seconds("timeout", timeout)
+                async with asyncio.timeout(timeout):
+                    while taken is None:
+                        await port.readable()
+                        taken = port.take_one(lease_ns)
+        token, entry, attempts = taken
+        return Message(self._source, entry, token, attempts)
+
+    async def get_many(
+        self,
+        most: int = PREFETCH_MESSAGES,
+        *,
+        timeout: float | None = None,
+        visibility_timeout: float | None = None,
+    ) -> list[Message[T]]:
+        """Take from 1 to ``most`` messages (and 64 MiB), waiting for the first only.
+
+        They share one lease. Arguments and errors as `get`.
+        """
+        if (
+            isinstance(most, bool)
+            or not isinstance(most, int)
+            or not 1 <= most <= MAX_BATCH_MESSAGES
+        ):
+            raise BadArgument(f"get_many takes from 1 to {MAX_BATCH_MESSAGES:,}, not {most!r}")
+        port = self.port
+        lease_ns = (
+            0
+            if visibility_timeout is None
+            else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
+        )
+        taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
+        if taken is None:
+            if timeout is not None:
+                check_seconds("timeout", timeout)
+            async with asyncio.timeout(timeout):
+                while taken is None:
+                    await port.readable()
+                    taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
+        token, lease = taken
+        source = self._source
+        if lease.attempts is None:
+            return [Message(source, entry, token, 1) for entry in lease.entries]
+        return [
+            Message(source, entry, token, attempts)
+            for entry, attempts in zip(lease.entries, lease.attempts, strict=True)
+        ]
+
+    def get_nowait(self, *, visibility_timeout: float | None = None) -> Message[T]:
+        """Take the next message that waits now.
+
+        Raises:
+            asyncio.QueueEmpty: none does.
+            QueueShutDown: the handle was shut down (and nothing waits).
+        """
+        lease_ns = (
+            0
+            if visibility_timeout is None
+            else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
+        )
+        taken = self.port.take_one(lease_ns)
+        if taken is None:
+            self.port.check_open()
+            raise QueueEmpty(f"queue {self.name!r} has no message waiting")
+        return Message(self._source, taken[1], taken[0], taken[2])
+
+    def __aiter__(self) -> AsyncIterator[Message[T]]:
+        """Messages as they come, until the handle is shut down and nothing waits.
+
+        Up to 100 (or 1 MiB) are set aside ahead, in memory only: each is leased, and its attempt
+        counted, when it is yielded; what is set aside goes back when the iterator goes.
+        """
+        return QueueIterator(self._source)
+
+    # settle
+
+    async def ack_many(self, messages: Sequence[Message[T]], durable: bool = False) -> None:
+        """Ack messages of this queue, whole deliveries at the cost of one.
+
+        Raises:
+            LeaseExpired: some are no longer held; the others were acked.
+        """
+        if not messages:
+            return
+        by_token: dict[int, list[int]] = {}
+        token = messages[0].token
+        ids = [m.entry[0] for m in messages if m.token == token and m.settled is None]
+        if len(ids) == len(messages):
+            by_token[token] = ids
+        else:
+            for message in messages:
+                if message.settled is None:
+                    by_token.setdefault(message.token, []).append(message.number)
+        group: Any = None
+        for token, ids in by_token.items():
+            group = self.port.ack_batch(token, ids)
+        for message in messages:
+            message.settled = "ack"
+        if durable and group is not None:
+            await self.port.durable(group)
+
+    # the queue as a whole
+
+    def qsize(self) -> int:
+        """Messages that wait to be delivered (not delayed, not in flight)."""
+        return self.port.waiting()
+
+    def empty(self) -> bool:
+        """Whether none waits."""
+        return not self.port.waiting()
+
+    def full(self) -> bool:
+        """Whether a put would have to wait for room."""
+        return self.port.is_full()
+
+    async def stats(self) -> QueueStats:
+        """What the queue holds, and did since the broker was opened."""
+        return self.port.stats()
+
+    async def peek(self, most: int = 1) -> list[Message[T]]:
+        """The next messages in order, left where they are; they cannot be settled."""
+        if (
+            isinstance(most, bool)
+            or not isinstance(most, int)
+            or not 1 <= most <= MAX_BATCH_MESSAGES
+        ):
+            raise BadArgument(f"peek takes from 1 to {MAX_BATCH_MESSAGES:,}, not {most!r}")
+        return [
+            Message(self._source, entry, 0, attempts) for entry, attempts in self.port.peek(most)
+        ]
+
+    async def purge(self) -> int:
+        """Delete every message that waits or is delayed, durably; returns how many."""
+        count, group = self.port.purge()
+        if group is not None:
+            await self.port.durable(group)
+        return count
+
+    async def join(self) -> None:
+        """Return when the queue holds nothing: waiting, delayed or in flight."""
+        await self.port.joined()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """Close this process's handles on the queue; never deletes a message.
+
+        From now on puts raise `QueueShutDown`; gets do when nothing waits, or at once if
+        ``immediate``.
+        """
+        self.port.shut_down(immediate=immediate)
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"
+
+
+class QueueIterator(AsyncIterator[Message[T]]):
+    """What `async for` runs on. See `Queue.__aiter__`."""
+
+    __slots__ = ("_port", "_reserved", "_source")
+
+    def __init__(self, source: Source) -> None:
+        self._port = source.port
+        self._source = source
+        self._reserved: list[Entry] = []  # the next one last
+
+    def __aiter__(self) -> QueueIterator[T]:
+        return self
+
+    async def __anext__(self) -> Message[T]:
+        reserved = self._reserved
+        port = self._port
+        if not reserved:
+            entries = port.reserve(PREFETCH_MESSAGES, PREFETCH_BYTES)
+            while not entries:
+                try:
+                    await port.readable()
+                except QueueShutDown:
+                    raise StopAsyncIteration from None
+                entries = port.reserve(PREFETCH_MESSAGES, PREFETCH_BYTES)
+            entries.reverse()
+            self._reserved = reserved = entries
+        token, entry, attempts = port.lease_reserved(reserved.pop())
+        return Message(self._source, entry, token, attempts)
+
+    async def aclose(self) -> None:
+        """Put back what was set aside."""
+        self._give_back()
+
+    def _give_back(self) -> None:
+        reserved, self._reserved = self._reserved, []
+        if reserved:
+            self._port.restore(reserved)
+
+    def __del__(self) -> None:
+        self._give_back()

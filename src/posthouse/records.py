@@ -1,0 +1,119 @@
+"""What the journal keeps: one record for each thing that happened to a queue.
+
+The core's verbs decide and return these; recovery applies the same ones in the same order. The
+journal writes and reads them without knowing what they mean to a queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from posthouse.model import QueuePolicy
+
+
+class Traits(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What only some messages have; a plain message has ``None`` instead.
+
+    Attributes:
+        due_ns: not delivered before this time (a delay); 0 for none.
+        rank: its place in its queue's order; 0 means its id. A message that moved to another
+            queue has a new rank there and keeps its id.
+        death: for a dead letter, headers laid over its own (msgpack map): where it came from,
+            why, when, after how many attempts.
+    """
+
+    due_ns: int = 0
+    rank: int = 0
+    death: bytes = b""
+
+
+Entry: TypeAlias = "tuple[int, int, bytes, bytes, Traits | None]"
+"""A stored message: (id, kind, body, headers, traits).
+
+``id`` is a positive 63-bit number, unique and growing within a broker (nanoseconds since the
+epoch, made unique); ``kind`` one of ``model.KIND_*``, 0 to 255; ``headers`` a msgpack map or b"".
+A plain tuple: it is made once for each message on the hottest path there is.
+"""
+
+
+@dataclass(slots=True)
+class Opened:
+    """A broker opened the log. ``epoch`` grows by one each time and leads every fencing token."""
+
+    epoch: int
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Closed:
+    """The log was closed cleanly: every byte before this one is on disk."""
+
+    at_ns: int
+
+
+@dataclass(slots=True)
+class Declared:
+    """A queue exists under a number, with a policy. A later one replaces the policy."""
+
+    queue: int
+    name: str
+    policy: QueuePolicy
+
+
+@dataclass(slots=True)
+class Put:
+    """Messages joined a queue. Their ids are consecutive.
+
+    ``producer`` and ``sequence`` (of the first entry) name the put for an idempotent resend.
+    """
+
+    queue: int
+    producer: int
+    sequence: int
+    entries: list[Entry]
+
+
+@dataclass(slots=True)
+class Settled:
+    """Messages left for good: acked, purged or dropped."""
+
+    queue: int
+    ids: list[int]
+
+
+@dataclass(slots=True)
+class Returned:
+    """Messages went back to waiting: nack, or a lease that ran out.
+
+    For each id its attempts so far and the time before which it is not delivered (0: at once).
+    """
+
+    queue: int
+    ids: list[int]
+    attempts: list[int]
+    due_ns: list[int]
+
+
+@dataclass(slots=True)
+class Moved:
+    """A message went to another queue, keeping its id; ``traits`` are its new ones."""
+
+    queue: int
+    target: int
+    id: int
+    traits: Traits
+
+
+@dataclass(slots=True)
+class Delivered:
+    """Messages were handed out, each for the given time; kept in the attempts ring."""
+
+    queue: int
+    ids: list[int] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
+
+
+Record: TypeAlias = "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"

@@ -1,0 +1,113 @@
+"""Settlements and puts that happen together or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from posthouse import bodies
+from posthouse.backends.contract import Backend
+from posthouse.core.transaction import Step
+from posthouse.errors import AlreadySettled, BadArgument
+from posthouse.message import Message, id_text
+from posthouse.model import check_seconds
+from posthouse.queue import Queue
+from posthouse.records import Traits
+
+
+class Transaction:
+    """Collects steps; the end of its ``async with`` block commits them, durably, in one frame.
+
+    An exception in the block commits nothing: the messages stay leased and can be settled
+    otherwise. So does a lease that ran out before the commit (`LeaseExpired`), or a queue with
+    no room (`QueueFull`; a queue whose policy is to wait is waited for).
+
+    Attributes:
+        ids: after the commit, the ids of the puts, in order.
+    """
+
+    def __init__(self, backend: Backend, timeout: float | None = None) -> None:
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        self._backend = backend
+        self._timeout = timeout
+        self._steps: list[Step] = []
+        self._settles: list[tuple[Message[Any], str]] = []
+        self._open = False
+        self.ids: list[str] = []
+
+    def put(
+        self,
+        queue: Queue[Any],
+        body: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        delay: float | None = None,
+    ) -> None:
+        """Put a message when the transaction commits. As `Queue.put`."""
+        self._check_open()
+        kind, data = bodies.encode(body)
+        traits = None
+        if delay:
+            traits = Traits(due_ns=queue.port.due_ns(check_seconds("delay", delay)))
+        packed = bodies.encode_headers(headers)
+        self._steps.append(queue.port.put_step(kind, data, packed, traits))
+
+    def ack(self, message: Message[Any]) -> None:
+        """Ack a message when the transaction commits."""
+        self._settle(message, "ack")
+        self._steps.append(message.source.port.ack_step(message.token, message.number))
+
+    def nack(
+        self, message: Message[Any], delay: float | None = None, error: str | None = None
+    ) -> None:
+        """Nack a message when the transaction commits. As `Message.nack`."""
+        delay_ns = None if delay is None else check_seconds("delay", delay)
+        self._settle(message, "nack")
+        self._steps.append(
+            message.source.port.nack_step(message.token, message.number, delay_ns, error)
+        )
+
+    def reject(
+        self, message: Message[Any], reason: str = "rejected", error: str | None = None
+    ) -> None:
+        """Reject a message when the transaction commits. As `Message.reject`."""
+        self._settle(message, "reject")
+        self._steps.append(
+            message.source.port.reject_step(message.token, message.number, reason, error)
+        )
+
+    def _settle(self, message: Message[Any], verb: str) -> None:
+        self._check_open()
+        if message.settled is not None:
+            raise AlreadySettled(f"message {message.id} was settled by {message.settled}")
+        self._settles.append((message, verb))
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise BadArgument("the transaction is not open: use it inside its 'async with' block")
+
+    async def __aenter__(self) -> Self:
+        if self._open or self._steps:
+            raise BadArgument("a transaction is used once; make a new one")
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+        if error is not None or not self._steps:
+            return
+        committed = await self._backend.commit(self._steps, self._timeout, self._mark)
+        self.ids = [id_text(number) for number in committed]
+
+    def _mark(self) -> None:
+        # Called in the step that commits, before the wait for the disk: a cancellation during
+        # that wait must not let the messages be settled a second time.
+        for message, verb in self._settles:
+            message.settled = verb

@@ -1,0 +1,58 @@
+"""What every test shares: Hypothesis profiles and the choice of event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Machines differ in speed, so no example has a deadline; pytest-timeout bounds the whole test.
+settings.register_profile(
+    "default",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("soak", settings.get_profile("default"), max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def _eager_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    return loop
+
+
+def _loop_factory(name: str) -> LoopFactory:
+    if name == "uvloop":
+        import uvloop
+
+        return uvloop.new_event_loop
+    if name == "eager":
+        if not hasattr(asyncio, "eager_task_factory"):
+            raise pytest.UsageError("--loop eager needs Python 3.12 or newer")
+        return _eager_loop
+    return asyncio.new_event_loop
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--loop``."""
+    parser.addoption(
+        "--loop",
+        choices=["asyncio", "uvloop", "eager"],
+        default="asyncio",
+        help="the event loop that async tests run on (eager: asyncio's, with eager tasks)",
+    )
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> dict[str, LoopFactory]:
+    """Run every async test on the loop that ``--loop`` names."""
+    name = config.getoption("--loop")
+    return {name: _loop_factory(name)}
