@@ -40,7 +40,7 @@ check: $(READY)
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/ruff check src tests bench
 	$(BIN)/mypy src bench
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml src
 	$(BIN)/python -m pytest -q tests/test_tidy.py
 
@@ -57,6 +57,6 @@ soak: $(READY)
 	else $(BIN)/python -m pytest -m soak --timeout 0 $(SOAK); fi
 
 clean:
-	rm -rf .venv .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf .venv .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache \
 		build dist site
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

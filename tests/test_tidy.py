@@ -29,8 +29,10 @@ BANNED_IN_PURE = frozenset(
 BACKENDS = f"{PACKAGE}.backends"
 BACKENDS_SHARED = frozenset({f"{BACKENDS}.{name}" for name in ("contract", "hosted", "registry")})
 
-# The underscore is part of these names, which the standard library documents.
-PUBLIC_UNDERSCORES = frozenset({"os._exit", "sys._getframe", "sys._current_frames"})
+# The underscore is part of these names, which the standard library documents or exports.
+PUBLIC_UNDERSCORES = frozenset(
+    {"asyncio._get_running_loop", "os._exit", "sys._current_frames", "sys._getframe"}
+)
 FRIENDLY_METHODS = frozenset({"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"})
 
 # ``(?:)`` matches nothing: it keeps this file from complaining about itself.

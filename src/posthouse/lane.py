@@ -28,6 +28,7 @@ class Lane:
     __slots__ = (
         "getters",
         "joiners",
+        "line",
         "loop",
         "putters",
         "scheduled_ns",
@@ -42,6 +43,7 @@ class Lane:
         self.getters: deque[asyncio.Future[None]] = deque()
         self.putters: deque[Putter] = deque()
         self.joiners: list[asyncio.Future[None]] = []
+        self.line = False  # producers stand in line: a put that came later must not pass them
         self.watched = False  # putters or joiners want to hear when messages leave
         self.scheduled_ns = FOREVER_NS
         self.shut = False

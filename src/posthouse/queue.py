@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final, Generic, TypeVar, overload
 
 from posthouse import bodies
@@ -116,35 +117,35 @@ class Queue(Generic[T]):
             StorageFull: the disk is full; nothing was stored.
             StorageFailed, UnknownOutcome: the disk failed; see `posthouse.errors`.
         """
-        port = self.port
-        if body.__class__ is bytes:
-            kind, data = KIND_BYTES, body
+        if isinstance(body, bytes):
+            kind = KIND_BYTES
+            data: bytes = body
         else:
-            kind, data = bodies.encode(body)  # type: ignore[assignment]
+            kind, data = bodies.encode(body)
+        port = self.port
         if headers is None and delay is None:
-            placed = port.put_plain(kind, data)  # type: ignore[arg-type]
+            placed = port.put_plain(kind, data)
             if placed is None:
-                placed = await port.put_waiting(
-                    lambda: port.put_plain(kind, data),
-                    [data],
-                    b"",
-                    timeout,  # type: ignore[arg-type, list-item]
-                )
+                placed = await self._put_waiting(kind, data, b"", None, timeout)
         else:
             packed = bodies.encode_headers(headers)
             traits = self._traits(delay)
-            placed = port.put_one(kind, data, packed, traits)  # type: ignore[arg-type]
+            placed = port.put_one(kind, data, packed, traits)
             if placed is None:
-                placed = await port.put_waiting(
-                    lambda: port.put_one(kind, data, packed, traits),  # type: ignore[arg-type]
-                    [data],  # type: ignore[list-item]
-                    packed,
-                    timeout,
-                )
+                placed = await self._put_waiting(kind, data, packed, traits, timeout)
         number, group = placed
         if group is not None:
             await port.durable(group)
         return number.to_bytes(8, "big").hex()
+
+    # Apart from `put`, whose variables would be slower if a lambda there held them.
+    async def _put_waiting(
+        self, kind: int, data: bytes, packed: bytes, traits: Traits | None, timeout: float | None
+    ) -> tuple[int, Any]:
+        port = self.port
+        return await port.put_waiting(
+            lambda: port.put_one(kind, data, packed, traits), [data], packed, timeout
+        )
 
     async def put_many(
         self,
@@ -282,7 +283,7 @@ class Queue(Generic[T]):
         token, lease = taken
         source = self._source
         if lease.attempts is None:
-            return [Message(source, entry, token, 1) for entry in lease.entries]
+            return list(map(Message, repeat(source), lease.entries, repeat(token), repeat(1)))
         return [
             Message(source, entry, token, attempts)
             for entry, attempts in zip(lease.entries, lease.attempts, strict=True)

@@ -16,6 +16,10 @@ class Order(msgspec.Struct):
     sku: str
 
 
+class Invoice(msgspec.Struct):
+    number: int
+
+
 class Delivery:
     """Stands in for a message where only its body is looked at."""
 
@@ -108,6 +112,7 @@ def test_what_cannot_be_a_handler_is_refused() -> None:
     async def nothing() -> None: ...
     async def too_much(order: Any, database: str) -> None: ...
     async def undecodable(order: complex) -> None: ...
+    async def ambiguous(order: Order | Invoice) -> None: ...
     async def unknown(order: NoSuchType) -> None: ...  # type: ignore[name-defined] # noqa: F821
 
     for handler, text in (
@@ -115,6 +120,7 @@ def test_what_cannot_be_a_handler_is_refused() -> None:
         (nothing, "takes no message"),
         (too_much, "'database'"),
         (undecodable, "complex"),
+        (ambiguous, "more than one"),
         (unknown, "NoSuchType"),
     ):
         with pytest.raises(BadArgument, match=text):

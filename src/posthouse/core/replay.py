@@ -6,7 +6,7 @@ them; `Replay.finish` then builds the orders that the hot verbs work on.
 
 from __future__ import annotations
 
-from posthouse.core.queue import QueueState, rank_of, size_of
+from posthouse.core.queue import QueueState, rank_of
 from posthouse.core.state import HOLDER_DIED, BrokerState
 from posthouse.errors import BrokerBug
 from posthouse.records import (
@@ -136,8 +136,8 @@ class Replay:
             queue = self._state.queues[number]
             # Arrival is rank order; only what moved in between queues can stand out of it.
             entries = sorted(shelf.entries.values(), key=rank_of)
-            queue.live = queue.opened_with = len(entries)
-            queue.size_bytes = sum(map(size_of, entries))
+            for entry in entries:
+                queue.count_in(entry)
             self._fill(queue, shelf, entries)
         for number in self._shelves:
             records += self._bury_exhausted(self._state.queues[number], now_ns)

@@ -12,7 +12,7 @@ import msgspec
 
 from posthouse.core import letters
 from posthouse.core.leases import BatchLease
-from posthouse.core.queue import FOREVER_NS, Numbers, QueueState, rank_of, size_of
+from posthouse.core.queue import FOREVER_NS, Numbers, QueueState, rank_of
 from posthouse.model import DEFAULT_MAX_BYTES_MEMORY, NANOSECONDS, QueuePolicy, QueueStats
 from posthouse.records import (
     Declared,
@@ -189,8 +189,7 @@ class BrokerState:
         )
         queue.dead_lettered += 1
         target.moved_in += 1
-        target.live += 1
-        target.size_bytes += size_of(entry)
+        target.count_in(entry)
         _show(target, (*entry[:4], traits), 0, 0, late)
         records.append(Moved(queue.number, target.number, entry[0], traits))
         return records

@@ -92,9 +92,8 @@ def commit(
                 step.headers,
                 step.traits,
             )
-            queue.live += 1
+            queue.count_in(entry)
             queue.pending += 1
-            queue.size_bytes += len(step.body) + len(step.headers)
             ids.append(entry[0])
             # One record each: a Put's ids are consecutive, and so are its messages' sequences.
             records.append(Put(queue.number, producer, sequence, [entry]))

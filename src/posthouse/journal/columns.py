@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 _SWAP = sys.byteorder == "big"
 
@@ -72,7 +72,7 @@ def read_blobs(data: bytes, start: int, sizes: Sequence[int], end: int) -> tuple
     stop = ends[-1]
     if stop > end:
         raise BadRecord("the messages are cut short")
-    return [data[a:b] for a, b in zip(ends, ends[1:], strict=False)], stop
+    return [data[a:b] for a, b in pairwise(ends)], stop
 
 
 def is_run(ids: Sequence[int]) -> bool:

@@ -14,6 +14,7 @@ from posthouse.journal.directory import path_in
 from posthouse.journal.files import Files
 from posthouse.journal.format import (
     FLAG_CATALOG,
+    FLAG_CLOSED,
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     SPARE_NAME,
@@ -85,16 +86,20 @@ class Disk:
             if roll is not None:
                 self._roll(roll, sealed)
             assert self._fd is not None
+            if sealed.flags & FLAG_CLOSED:
+                self._sync()
             head = build_frame(sealed, self._seed, self.synced)
             parts = (head, sealed.payload) if sealed.payload else (head,)
             size = len(head) + len(sealed.payload)
-            if self._options.sync == "commit":
+            if self._options.sync == "commit" or sealed.flags & FLAG_CLOSED:
                 self._files.pwritev_sync(self._fd, parts, self.position)
                 self.position += size
                 self.synced = self.position
             else:
                 self._files.pwrite(self._fd, b"".join(parts), self.position)
                 self.position += size
+            if self.position > self.size_bytes:
+                self.size_bytes = self.position
             return size
 
     def sync(self) -> None:
@@ -173,8 +178,10 @@ class Disk:
         with _Latch(self):
             self._files.unlink(path_in(self._directory, spare.name))
 
-    def reclaim(self, number: int, keep: bool) -> Spare | None:
-        """Take a segment out of the log: keep its file as a spare, or remove it.
+    def reclaim(self, number: int, keep_bytes: int) -> Spare | None:
+        """Take a segment out of the log.
+
+        Its file is kept as a spare if it is not larger than ``keep_bytes``, else removed.
 
         Raises:
             OSError: the disk failed, and takes nothing more.
@@ -182,12 +189,12 @@ class Disk:
         with _Latch(self):
             path = path_in(self._directory, segment_name(number))
             spare = None
-            if keep:
-                fd = self._files.open(path)
-                try:
-                    size = self._files.size(fd)
-                finally:
-                    self._files.close(fd)
+            fd = self._files.open(path)
+            try:
+                size = self._files.size(fd)
+            finally:
+                self._files.close(fd)
+            if size <= keep_bytes:
                 spare = Spare(spare_name(self._next_spare), size)
                 self._next_spare += 1
                 self._files.rename(path, path_in(self._directory, spare.name))

@@ -145,7 +145,10 @@ class SegmentHeader:
         blank = data[:12] + b"\0\0\0\0" + data[16:SEGMENT_HEADER_BYTES]
         if zlib.crc32(blank, _SEED) != checksum:
             return None
-        return cls(*fields, bool(flags & 1), version)
+        number, salt, first, end, previous_salt, last_id, published = fields
+        return cls(
+            number, salt, first, end, previous_salt, last_id, published, bool(flags & 1), version
+        )
 
 
 @dataclass(slots=True, frozen=True)

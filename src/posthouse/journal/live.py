@@ -8,7 +8,9 @@ counted in one step.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from posthouse.records import Put, Record, Settled
 
 
 class LiveTable:
@@ -31,6 +33,15 @@ class LiveTable:
         self._numbers: list[int] = []
         self._firsts: list[int] = []
         self._counts: list[int] = []
+
+    def apply(self, segment: int, records: Iterable[Record]) -> None:
+        """These records are durable in ``segment``, the newest one."""
+        self.newest = max(self.newest, segment)
+        for record in records:
+            if isinstance(record, Put):
+                self.put(segment, record.entries[0][0], len(record.entries))
+            elif isinstance(record, Settled):
+                self.settle(record.ids)
 
     def put(self, segment: int, first_id: int, count: int) -> None:
         """``count`` messages from ``first_id`` on live in ``segment``, the newest one."""

@@ -71,7 +71,7 @@ class Log:
         self.catalog: dict[int, Declared] = {}
         self.next_sequence = 1
         self.oldest = 1
-        self.ring: Ring | None = None
+        self.ring = Ring(files, directory, options.ring_slots)
         self._files = files
         self._lock = lock
 
@@ -89,14 +89,13 @@ class Log:
         """What a segment begins with: the last opening and every queue so far."""
         return [self.opened, *self.catalog.values()]
 
-    def close(self) -> None:
+    def abandon(self) -> None:
         """Close the files and release the lock. Writes nothing."""
         try:
             self.disk.close()
         finally:
             try:
-                if self.ring is not None:
-                    self.ring.close()
+                self.ring.close()
             finally:
                 self._files.close(self._lock)
 
@@ -128,7 +127,7 @@ def open_log(
         try:
             _open(log, files, apply, now_ns, progress)
         except BaseException:
-            log.close()
+            log.abandon()
             raise
     except OSError as error:
         raise _translated(error, directory) from error
@@ -152,7 +151,7 @@ def _open(
     now_ns: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    directory, options = log.directory, log.options
+    directory = log.directory
     listing = list_directory(files, directory)
     if listing.spares:
         # A segment that became a spare may still be one on disk: not to be written over before.
@@ -175,7 +174,7 @@ def _open(
             files.unlink(path_in(directory, segment_name(number)))
             files.fsync_dir(directory)
         _create(log, files, now_ns)
-    log.ring = Ring(files, directory, options.ring_slots, log.epoch)
+    log.ring.open(log.epoch)
 
 
 def _check_unused(files: Files, directory: str, listing: Listing) -> None:

@@ -283,6 +283,7 @@ class Recovery:
                 self._ring.forget(record.ids, sequence, index)
             case Moved():
                 self._ring.forget([record.id], sequence, index)
+                self._ring.moved(record.id, record.traits.rank)
             case Declared():
                 self._catalog[record.queue] = record
             case Opened():

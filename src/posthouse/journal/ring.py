@@ -1,10 +1,11 @@
 """The attempts ring: deliveries, written but not synced, so that they survive the process.
 
-A file of two banks of fixed slots. A slot holds one run of consecutive ids with one attempt
-number, the epoch, and its position in the log: after which record of which group it happened. At
-recovery a slot counts only if it is of the last epoch and the log has nothing newer to say of its
-messages. When a bank is full a snapshot goes into the log and the other bank is used; a bank is
-written again only when the snapshot taken at its end is durable.
+A file of two banks of fixed slots. A slot holds one run of consecutive ranks (the ids of messages
+that were never moved) with one attempt number, the epoch, and its position in the log: after
+which record of which group it happened. At recovery a slot counts only if it is of the last epoch
+and the log has nothing newer to say of its messages. When a bank is full a snapshot goes into the
+log and the other bank is used; a bank is written again only when the snapshot taken at its end is
+durable.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ SLOT: Final = struct.Struct("<IIIHHQQ")
 SLOT_BYTES: Final = 32
 _REST: Final = struct.Struct("<IIHHQQ")
 _SEED: Final = 0x72696E67
+_NO_FD: Final = -1
 _MAX_RUN: Final = 0xFFFF
 _MAX_ATTEMPT: Final = 0xFFFF
+_EPOCH_MASK: Final = 0xFFFFFFFF
 _INDEX_BITS: Final = 16
 _INDEX_MASK: Final = (1 << _INDEX_BITS) - 1
 
@@ -41,7 +44,7 @@ def pack_slot(
 ) -> bytes:
     """One slot: ``count`` messages from ``first_id`` on were handed out for this attempt."""
     rest = _REST.pack(
-        epoch & 0xFFFFFFFF, queue, min(attempt, _MAX_ATTEMPT), count, position, first_id
+        epoch & _EPOCH_MASK, queue, min(attempt, _MAX_ATTEMPT), count, position, first_id
     )
     return zlib.crc32(rest, _SEED).to_bytes(4, "little") + rest
 
@@ -50,37 +53,46 @@ class RingReplay:
     """What the ring says of deliveries, less what the log says later."""
 
     def __init__(self, data: bytes) -> None:
-        # id -> {epoch: (position, queue, attempt)}; of one epoch the newest slot counts.
+        # rank -> {epoch: (position, queue, attempt)}; of one epoch the newest slot counts.
         self._seen: dict[int, dict[int, tuple[int, int, int]]] = {}
+        self._ranks: dict[int, int] = {}
         for offset in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
             slot = data[offset : offset + SLOT_BYTES]
             checksum, epoch, queue, attempt, count, position, first = SLOT.unpack(slot)
             if zlib.crc32(slot[4:], _SEED) != checksum or not count:
                 continue
             fact = (position, queue, attempt)
-            for message_id in range(first, first + count):
-                epochs = self._seen.setdefault(message_id, {})
+            for rank in range(first, first + count):
+                epochs = self._seen.setdefault(rank, {})
                 epochs[epoch] = max(fact, epochs.get(epoch, fact))
+
+    def moved(self, message_id: int, rank: int) -> None:
+        """The message has this rank from here on (0: its id); deliveries name it by that."""
+        if rank in self._seen:
+            self._ranks[message_id] = rank
 
     def forget(self, ids: Sequence[int], sequence: int, index: int) -> None:
         """The log's record ``index`` of group ``sequence`` decides about these messages."""
         if not self._seen:
             return
         position = position_of(sequence, index)
-        for message_id in self._seen.keys() & set(ids):
-            epochs = self._seen[message_id]
+        names = set(ids)
+        names |= {self._ranks[message_id] for message_id in self._ranks.keys() & names}
+        for rank in self._seen.keys() & names:
+            epochs = self._seen[rank]
             kept = {epoch: fact for epoch, fact in epochs.items() if fact[0] > position}
             if kept:
-                self._seen[message_id] = kept
+                self._seen[rank] = kept
             else:
-                del self._seen[message_id]
+                del self._seen[rank]
 
     def deliveries(self, epoch: int) -> list[Delivered]:
-        """What is left of this epoch, by queue and id."""
+        """What is left of this epoch, by queue and rank."""
+        low = epoch & _EPOCH_MASK
         rows = sorted(
-            (facts[epoch & 0xFFFFFFFF][1], message_id, facts[epoch & 0xFFFFFFFF][2])
-            for message_id, facts in self._seen.items()
-            if epoch & 0xFFFFFFFF in facts
+            (facts[low][1], rank, facts[low][2])
+            for rank, facts in self._seen.items()
+            if low in facts
         )
         found: list[Delivered] = []
         for queue, group in groupby(rows, key=lambda row: row[0]):
@@ -101,27 +113,30 @@ def read_ring(files: Files, directory: str) -> bytes:
 
 
 class Ring:
-    """The writing side; on the loop.
+    """The writing side; on the loop. ``slots`` are those of one bank."""
 
-    ``slots`` are those of one bank; ``epoch`` is the one of this opening.
-    """
-
-    def __init__(self, files: Files, directory: str, slots: int, epoch: int) -> None:
+    def __init__(self, files: Files, directory: str, slots: int) -> None:
         self._files = files
+        self._path = path_in(directory, RING_NAME)
         self._bank_bytes = slots * SLOT_BYTES
-        self._epoch = epoch
+        self._fd = _NO_FD
+        self._epoch = 0
         self._bank = 0
         self._offset = 0
-        self._fd = files.open(path_in(directory, RING_NAME), create=True)
-        try:
-            size, whole = files.size(self._fd), 2 * self._bank_bytes
-            if size < whole:
-                files.pwrite(self._fd, bytes(whole - size), size)
-            elif size > whole:
-                files.truncate(self._fd, whole)
-        except BaseException:
-            files.close(self._fd)
-            raise
+
+    def open(self, epoch: int) -> None:
+        """Open or make the file, for deliveries of this epoch.
+
+        Raises:
+            OSError: it cannot be done.
+        """
+        self._epoch = epoch
+        self._fd = self._files.open(self._path, create=True)
+        size, whole = self._files.size(self._fd), 2 * self._bank_bytes
+        if size < whole:
+            self._files.pwrite(self._fd, bytes(whole - size), size)
+        elif size > whole:
+            self._files.truncate(self._fd, whole)
 
     def write(
         self, queue: int, ids: Sequence[int], attempts: Sequence[int] | int, position: int
@@ -158,8 +173,10 @@ class Ring:
         return sum(1 for _ in _runs(ids, attempts)) * SLOT_BYTES <= self._bank_bytes
 
     def close(self) -> None:
-        """Close the file."""
-        self._files.close(self._fd)
+        """Close the file, if it is open."""
+        if self._fd != _NO_FD:
+            fd, self._fd = self._fd, _NO_FD
+            self._files.close(fd)
 
 
 def _runs(ids: Sequence[int], attempts: Sequence[int] | int) -> list[tuple[int, int, int]]:

@@ -8,6 +8,7 @@ Invariants:
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from posthouse.journal.format import (
     SETTLE_RESERVE_BYTES,
 )
 from posthouse.journal.options import MIB, LogOptions, Spare
+from posthouse.records import Put, Record, Settled
 
 CHUNK_BYTES: Final = MIB
 """Prewritten in one job: between two of them commits get their turn."""
@@ -36,11 +38,18 @@ class Step(enum.Enum):
 
 @dataclass(slots=True, frozen=True)
 class Need:
-    """The next step, and its bytes (for `Step.GROW` and `Step.SPARE`)."""
+    """The next step.
+
+    Attributes:
+        size_bytes: how much to prewrite, for `Step.GROW` and `Step.SPARE`.
+        least_bytes: how much will do if the disk has no space for that; 0: nothing less.
+        spare: where to go on, for `Step.ADVANCE`.
+    """
 
     step: Step
     size_bytes: int = 0
     least_bytes: int = 0
+    spare: Spare | None = None
 
 
 class Room:
@@ -116,6 +125,14 @@ class Room:
         self.left -= size_bytes
         self.pending += size_bytes
 
+    def count(self, records: Iterable[Record]) -> None:
+        """A group of these records was sealed: the settlements it will need, or that it is."""
+        for record in records:
+            if isinstance(record, Put):
+                self.live += len(record.entries)
+            elif isinstance(record, Settled):
+                self.live -= len(record.ids)
+
     def settle_up(self, segment: int, size_bytes: int, used: int) -> None:
         """A group of at most ``size_bytes`` is durable and took ``used``."""
         self.pending -= size_bytes
@@ -155,12 +172,12 @@ class Room:
             if space >= self._ahead:
                 return Need(Step.NONE)
             self._ahead = min(2 * self._ahead, _MOST_AHEAD_BYTES, self.capacity // 4)
-            return Need(Step.GROW, min(CHUNK_BYTES, growable), _PAGE)
+            return Need(Step.GROW, min(CHUNK_BYTES, growable))
         short = self.reserve - self._spare_bytes()
         if short > 0 or not self.spares:
-            return Need(Step.SPARE, self._spare_size(max(short, self.base)), 0)
+            return Need(Step.SPARE, self._spare_size(max(short, self.base)))
         if space < min(MIB, self.capacity // 16):
-            return Need(Step.ADVANCE)
+            return Need(Step.ADVANCE, spare=max(self.spares, key=self.usable))
         return Need(Step.NONE)
 
     def _step_for(self, space: int, growable: int, wanted: int) -> Need:
@@ -174,7 +191,7 @@ class Room:
         for spare in self.spares:
             rest = others - self.usable(spare) * 15 // 16
             if self.usable(spare) - max(self.margin, self.reserve - rest) >= wanted:
-                return Need(Step.ADVANCE, self.usable(spare))
+                return Need(Step.ADVANCE, spare=spare)
         least = wanted + max(self.margin, self.reserve - others)
         return Need(Step.SPARE, self._spare_size(least), self._spare_size(least, False))
 

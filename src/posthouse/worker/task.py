@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
+import msgspec.inspect
 
 from posthouse.errors import BadArgument
 from posthouse.message import Message
@@ -150,11 +151,15 @@ def _decodable(annotation: Any, handler: Handler) -> Any:
         return None
     try:
         msgspec.json.Decoder(annotation)
+        why = "msgspec does not know it"
+        known = not isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType)
     except TypeError as error:
+        known, why = False, str(error)
+    if not known:
         raise BadArgument(
             f"{_name(handler)} takes a body of type {annotation!r}, which cannot be decoded "
-            f"({error}); annotate it with a type that msgspec knows, or with Any"
-        ) from error
+            f"({why}); annotate it with a type that msgspec knows, or with Any"
+        )
     return annotation
 
 

@@ -1,0 +1,65 @@
+"""What all of a port's verbs start from."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from posthouse.core.state import EXPIRED_LEASE
+from posthouse.engine import Engine
+from posthouse.errors import LeaseExpired, QueueFull, QueueShutDown
+from posthouse.journal.group import Group
+from posthouse.lane import Lane
+from posthouse.model import MAX_BODY_BYTES
+
+TRAITS_BYTES: Final = 64
+RECORD_BYTES: Final = 128
+
+
+class PortBase:
+    """One queue of an engine, one holder of leases."""
+
+    def __init__(self, engine: Engine, lane: Lane, holder: int) -> None:
+        self._engine = engine
+        self._lane = lane
+        self._state = lane.state
+        self._loop = engine.loop
+        self._thread = engine.thread
+        self._holder = holder
+        self._most_body = MAX_BODY_BYTES
+        self._may_take = True
+
+    def durable(self, group: Group) -> asyncio.Future[None]:
+        """Done when the group is on disk. Cancelling it cancels nothing else."""
+        future = self._loop.create_future()
+        group.waiters.append(future)
+        return future
+
+    def full(self) -> QueueFull:
+        """What to raise from a put that does not wait."""
+        state = self._state
+        return QueueFull(
+            f"queue {state.name!r} is full: {state.live:,} messages, {state.size_bytes:,} bytes"
+        )
+
+    def _check_stopped(self) -> None:
+        failure = self._engine.journal.failure
+        if failure is not None:
+            raise type(failure)(*failure.args) from failure
+
+    def check_open(self) -> None:
+        """Raise what a call on a stopped broker or a shut-down handle should raise."""
+        self._check_stopped()
+        if self._most_body < 0:
+            raise shut_down_error(self._state.name)
+
+    def expired(self, message_id: int, count: int = 1) -> LeaseExpired:
+        more = f" (and {count - 1} more)" if count > 1 else ""
+        return LeaseExpired(
+            f"message {message_id:x}{more} of queue {self._state.name!r} is no longer held: "
+            f"{EXPIRED_LEASE} or it was settled elsewhere; it may be delivered again"
+        )
+
+
+def shut_down_error(name: str) -> QueueShutDown:
+    return QueueShutDown(f"queue {name!r} was shut down in this process")

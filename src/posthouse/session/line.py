@@ -1,0 +1,40 @@
+"""The line for room: producers wait in order, and only the first tries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from posthouse.lane import Lane, Putter
+
+T = TypeVar("T")
+
+
+async def in_line(lane: Lane, attempt: Callable[[], T | None]) -> T:
+    """Wait in line for room until ``attempt`` gives an answer."""
+
+    async def try_it() -> T | None:
+        return attempt()
+
+    return await in_line_async(lane, try_it)
+
+
+async def in_line_async(lane: Lane, attempt: Callable[[], Awaitable[T | None]]) -> T:
+    """The same with an attempt that may wait; only the first in line tries."""
+    me = Putter()
+    putters = lane.putters
+    putters.append(me)
+    lane.line = lane.watched = True
+    try:
+        while True:
+            if putters[0] is me:
+                done = await attempt()
+                if done is not None:
+                    return done
+            me.future = lane.loop.create_future()
+            await me.future
+    finally:
+        putters.remove(me)
+        lane.line = bool(putters)
+        lane.wake_putter()
+        lane.watched = bool(putters or lane.joiners)

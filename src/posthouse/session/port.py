@@ -1,0 +1,79 @@
+"""One queue, as one holder uses it: all verbs, and the queue as a whole.
+
+A port is what a backend hands to the asyncio face. Its hot verbs are synchronous: they do
+everything in one step, or change nothing and say so by returning None, and the face then takes
+the waiting form.
+"""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+from posthouse.core.queue import rank_of
+from posthouse.engine import wrong_loop
+from posthouse.journal.format import SETTLE_BYTES
+from posthouse.journal.group import Group
+from posthouse.model import QueueStats
+from posthouse.records import Entry
+from posthouse.session.base import RECORD_BYTES, shut_down_error
+from posthouse.session.put import PutPort
+from posthouse.session.settle import SettlePort
+from posthouse.session.take import TakePort
+
+
+class Port(PutPort, TakePort, SettlePort):
+    """All verbs of one queue."""
+
+    def due_ns(self, delay_ns: int) -> int:
+        """When a delay that starts now ends."""
+        return self._engine.now_ns() + delay_ns
+
+    def live(self) -> int:
+        """Messages in the queue: waiting, delayed and in flight (and on their way in)."""
+        return self._state.live
+
+    def waiting(self) -> int:
+        """Messages that may be delivered now."""
+        return self._state.waiting() + self._state.reserved
+
+    def is_full(self) -> bool:
+        """Whether a put of an empty message would have to wait."""
+        return not self._state.fits(1, 0)
+
+    def stats(self) -> QueueStats:
+        """The queue's figures."""
+        return self._engine.state.stats(self._state, self._engine.now_ns())
+
+    def peek(self, most: int) -> list[tuple[Entry, int]]:
+        """The next messages in order, untouched: (entry, attempts so far)."""
+        state = self._state
+        entries = [entry for _, entry in state.returned]
+        entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
+        entries.sort(key=rank_of)
+        return [(entry, state.attempts.get(rank_of(entry), 0)) for entry in entries[:most]]
+
+    def purge(self) -> tuple[int, Group | None]:
+        """Settle everything that waits or is delayed: (how many, what to wait for)."""
+        if get_ident() != self._thread:
+            wrong_loop()
+        engine = self._engine
+        state = self._state
+        engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * state.live)
+        count, records = engine.state.purge(state)
+        group = engine.keep(records) if records else None
+        self._lane.left()
+        return count, group
+
+    async def joined(self) -> None:
+        """Return when the queue holds nothing."""
+        self._check_stopped()
+        await self._lane.joined()
+
+    def shut_down(self, *, immediate: bool) -> None:
+        """Refuse puts from now on; gets too when ``immediate``, else once nothing waits."""
+        lane = self._lane
+        self._most_body = -1
+        if immediate:
+            self._may_take = False
+        lane.shut = True
+        lane.fail(shut_down_error(self._state.name))

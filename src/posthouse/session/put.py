@@ -1,0 +1,206 @@
+"""Putting: at once where there is room, else in line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from threading import get_ident
+
+from posthouse.core.transaction import PutStep
+from posthouse.engine import wrong_loop
+from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
+from posthouse.journal.format import PUT_OVERHEAD_BYTES
+from posthouse.journal.group import Group
+from posthouse.model import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, MAX_BODY_BYTES, MAX_HEADERS_BYTES
+from posthouse.records import Entry, Traits
+from posthouse.session.base import TRAITS_BYTES, PortBase
+from posthouse.session.line import in_line_async
+
+
+class PutPort(PortBase):
+    """The verbs of producers."""
+
+    def put_plain(self, kind: int, body: bytes) -> tuple[int, Group | None] | None:
+        """`put_one` for a message without headers or traits."""
+        if get_ident() != self._thread:
+            wrong_loop()
+        engine = self._engine
+        journal = engine.journal
+        lane = self._lane
+        if len(body) > self._most_body:
+            self._check_size(body, b"")
+        if lane.line:
+            return None
+        if journal.instant:
+            entry = self._state.put_plain(engine.tick_ns or engine.tick(), kind, body, True)
+            if entry is None:
+                return None
+            if lane.getters:
+                lane.wake_getters(1)
+            return entry[0], None
+        if len(body) + PUT_OVERHEAD_BYTES > journal.room:
+            return None
+        state = self._state
+        entry = state.put_plain(engine.tick_ns or engine.tick(), kind, body, False)
+        if entry is None:
+            return None
+        engine.sequence = sequence = engine.sequence + 1
+        return entry[0], journal.put(state.number, engine.producer, sequence, entry)
+
+    def put_one(
+        self, kind: int, body: bytes, headers: bytes = b"", traits: Traits | None = None
+    ) -> tuple[int, Group | None] | None:
+        """Accept one message now: (id, what to wait for); None if that needs waiting.
+
+        Raises:
+            MessageTooLarge: the body is over 16 MiB, or the headers over 64 KiB.
+            WrongLoop: called from another loop or thread.
+        """
+        if get_ident() != self._thread:
+            wrong_loop()
+        engine = self._engine
+        journal = engine.journal
+        lane = self._lane
+        size = len(body) + len(headers)
+        if size > self._most_body:
+            self._check_size(body, headers)
+        if size + PUT_OVERHEAD_BYTES > journal.room or lane.line:
+            return None
+        state = self._state
+        entry = state.put_one(engine.tick_ns or engine.tick(), kind, body, headers, traits)
+        if entry is None:
+            return None
+        engine.sequence = sequence = engine.sequence + 1
+        return entry[0], self._journal_put(sequence, [entry])
+
+    def put_many(
+        self,
+        kinds: list[int] | int,
+        bodies: list[bytes],
+        headers: bytes = b"",
+        traits: Traits | None = None,
+    ) -> tuple[int, Group | None] | None:
+        """Accept all of a batch now: (first id, what to wait for); None if that needs waiting.
+
+        Raises:
+            MessageTooLarge: a body, or the batch (64 MiB), is over its limit.
+            BadArgument: more than 100,000 messages.
+        """
+        if get_ident() != self._thread:
+            wrong_loop()
+        engine = self._engine
+        journal = engine.journal
+        lane = self._lane
+        count = len(bodies)
+        size = sum(map(len, bodies)) + count * len(headers)
+        if size > self._most_body:  # else no body of it can be too large
+            self._check_batch(bodies, headers, size)
+        if count > MAX_BATCH_MESSAGES:
+            raise BadArgument(f"a batch has at most {MAX_BATCH_MESSAGES:,} messages, not {count:,}")
+        if self._batch_room(count, size, traits) > journal.room or lane.line:
+            return None
+        state = self._state
+        now_ns = engine.tick_ns or engine.tick()
+        entries = state.put_many(now_ns, kinds, bodies, size, headers, traits)
+        if entries is None:
+            return None
+        sequence = engine.sequence + 1
+        engine.sequence += count
+        return entries[0][0], self._journal_put(sequence, entries)
+
+    def _journal_put(self, sequence: int, entries: list[Entry]) -> Group | None:
+        engine = self._engine
+        state = self._state
+        group = engine.journal.put_many(state.number, engine.producer, sequence, entries)
+        if group is None:
+            state.publish(entries)
+            lane = self._lane
+            if lane.getters:
+                lane.wake_getters(len(entries))
+            if entries[0][4] is not None:
+                engine.schedule(lane)
+        return group
+
+    @staticmethod
+    def _batch_room(count: int, size: int, traits: Traits | None) -> int:
+        return size + count * (PUT_OVERHEAD_BYTES + (TRAITS_BYTES if traits is not None else 0))
+
+    def _check_size(self, body: bytes, headers: bytes) -> None:
+        self.check_open()
+        if len(headers) > MAX_HEADERS_BYTES:
+            raise MessageTooLarge("the headers", len(headers), MAX_HEADERS_BYTES)
+        if len(body) > MAX_BODY_BYTES:
+            raise MessageTooLarge("the body", len(body), MAX_BODY_BYTES)
+
+    def _check_batch(self, bodies: Sequence[bytes], headers: bytes, size: int) -> None:
+        self.check_open()
+        for body in bodies:
+            self._check_size(body, headers)
+        if size > MAX_BATCH_BYTES:
+            raise MessageTooLarge("the batch", size, MAX_BATCH_BYTES)
+
+    async def put_waiting(
+        self,
+        attempt: Callable[[], tuple[int, Group | None] | None],
+        bodies: Sequence[bytes],
+        headers: bytes,
+        timeout_s: float | None,
+    ) -> tuple[int, Group | None]:
+        """Wait, in line, until ``attempt`` (one of the put verbs) can be done; its answer.
+
+        Raises:
+            QueueFull: the policy rejects, or the queue could never hold it.
+            QueueShutDown: the handle was shut down.
+            TimeoutError: no room within ``timeout_s`` seconds; nothing was stored.
+            StorageFull, StorageFailed, BrokerClosed: see `posthouse.errors`.
+        """
+        self.check_open()
+        state = self._state
+        count = len(bodies)
+        size = sum(map(len, bodies)) + count * len(headers)
+        if not state.could_fit(count, size):
+            raise QueueFull(
+                f"queue {state.name!r} can never hold this: {count:,} messages of {size:,} bytes; "
+                f"its limits are {state.policy.max_messages} messages, {state.max_bytes:,} bytes"
+            )
+        need = size + count * (PUT_OVERHEAD_BYTES + TRAITS_BYTES)
+        self.check_may_wait(count, size)
+
+        async def try_it() -> tuple[int, Group | None] | None:
+            lane = self._lane
+            while True:
+                self.check_open()
+                if need > self._engine.journal.room:
+                    await self._engine.journal.make_room(need)
+                    continue
+                # The verbs refuse while there is a line, and this is its head.
+                lane.line = False
+                try:
+                    placed = attempt()
+                finally:
+                    lane.line = True
+                if placed is not None or not state.fits(count, size):
+                    return placed
+
+        async with asyncio.timeout(timeout_s):
+            return await in_line_async(self._lane, try_it)
+
+    def check_may_wait(self, count: int, size_bytes: int) -> None:
+        """Raise what a put that may not wait should raise.
+
+        Raises:
+            QueueFull: the queue is full and its policy is to reject.
+            StorageFailed, BrokerClosed, ForkedProcess: the journal is not in use any more.
+        """
+        failure = self._engine.journal.failure
+        if failure is not None:
+            raise type(failure)(*failure.args) from failure
+        state = self._state
+        if state.policy.overflow == "reject" and not state.fits(count, size_bytes):
+            raise self.full()
+
+    def put_step(self, kind: int, body: bytes, headers: bytes, traits: Traits | None) -> PutStep:
+        """A put as a transaction's step. Raises MessageTooLarge, QueueShutDown."""
+        if len(body) + len(headers) > self._most_body:
+            self._check_size(body, headers)
+        return PutStep(self._state, kind, body, headers, traits)

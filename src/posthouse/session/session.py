@@ -1,0 +1,101 @@
+"""A session: one holder of leases on an engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from posthouse.core.transaction import PutStep, Step
+from posthouse.engine import Engine
+from posthouse.errors import MessageTooLarge, QueueFull
+from posthouse.journal.format import PUT_OVERHEAD_BYTES
+from posthouse.model import MAX_BATCH_BYTES, QueuePolicy, QueueStats
+from posthouse.session.base import RECORD_BYTES
+from posthouse.session.line import in_line
+from posthouse.session.port import Port
+
+
+class Session:
+    """One holder of leases on an engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.holder = engine.new_holder()
+
+    def port(self, name: str, policy: QueuePolicy | None) -> Port:
+        """The queue of that name, declared with the policy where it is not yet.
+
+        Raises:
+            StorageFull, StorageFailed, BrokerClosed: the declaration cannot be kept.
+        """
+        engine = self.engine
+        engine.check_loop()
+        return Port(engine, engine.declare(name, policy), self.holder)
+
+    def queue_names(self) -> list[str]:
+        """The names of all queues, sorted."""
+        return sorted(self.engine.state.by_name)
+
+    def stats(self) -> list[QueueStats]:
+        """All queues' figures, by name."""
+        state = self.engine.state
+        now_ns = self.engine.now_ns()
+        return [state.stats(state.by_name[name], now_ns) for name in self.queue_names()]
+
+    async def commit(
+        self, steps: list[Step], timeout_s: float | None, done: Callable[[], None]
+    ) -> list[int]:
+        """Do all steps together, durably: the ids of the puts.
+
+        ``done`` is called in the step that decides, before the wait for the disk. Waits for
+        room in a full queue outside of any lock. Raises:
+            LeaseExpired: a lease ran out before the commit; nothing was done.
+            QueueFull: a queue that rejects (or could never take it) is full; nothing was done.
+            TimeoutError: no room within ``timeout_s`` seconds; nothing was done.
+            StorageFull, StorageFailed, UnknownOutcome: see `posthouse.errors`.
+        """
+        engine = self.engine
+        engine.check_loop()
+        size = sum(_step_bytes(step) for step in steps)
+        if size > MAX_BATCH_BYTES:
+            raise MessageTooLarge("the transaction", size, MAX_BATCH_BYTES)
+        puts = any(isinstance(step, PutStep) for step in steps)
+        async with asyncio.timeout(timeout_s):
+            while True:
+                if puts and size > engine.journal.room:
+                    await engine.journal.make_room(size)
+                    continue
+                engine.check_settle_room(size)
+                try:
+                    ids, group = engine.commit(steps)
+                    done()
+                    break
+                except QueueFull:
+                    await self._room_for(steps)
+        if group is not None:
+            future = engine.loop.create_future()
+            group.waiters.append(future)
+            await future
+        return ids
+
+    async def _room_for(self, steps: list[Step]) -> None:
+        needs: dict[int, tuple[int, int]] = {}
+        for step in steps:
+            if isinstance(step, PutStep):
+                count, size = needs.get(step.queue.number, (0, 0))
+                size += len(step.body) + len(step.headers)
+                needs[step.queue.number] = (count + 1, size)
+        for number, (count, size) in needs.items():
+            lane = self.engine.lane(number)
+            state = lane.state
+            if state.fits(count, size):
+                continue
+            if state.policy.overflow == "reject" or not state.could_fit(count, size):
+                raise QueueFull(f"queue {state.name!r} has no room for the transaction's messages")
+            await in_line(lane, lambda: True if state.fits(count, size) else None)  # noqa: B023
+
+
+def _step_bytes(step: Step) -> int:
+    if isinstance(step, PutStep):
+        return len(step.body) + len(step.headers) + PUT_OVERHEAD_BYTES + RECORD_BYTES
+    return RECORD_BYTES + len(step.reason) * 4 + len(step.error or "") * 4

@@ -1,0 +1,112 @@
+"""Taking: leases now, or set aside for an iterator."""
+
+from __future__ import annotations
+
+from threading import get_ident
+
+from posthouse.core.leases import BatchLease
+from posthouse.core.queue import rank_of
+from posthouse.engine import wrong_loop
+from posthouse.records import Entry
+from posthouse.session.base import PortBase
+
+
+class TakePort(PortBase):
+    """The verbs of consumers."""
+
+    def take_one(self, timeout_ns: int) -> tuple[int, Entry, int] | None:
+        """Lease the next message: (token, entry, attempts); None if none is waiting.
+
+        ``timeout_ns`` 0 is the queue's visibility timeout.
+        """
+        if get_ident() != self._thread:
+            wrong_loop()
+        state = self._state
+        if not (state.ready or state.returned) or not self._may_take:
+            return None
+        engine = self._engine
+        taken = state.take_one(
+            engine.tick_ns or engine.tick(), timeout_ns or state.timeout_ns, self._holder
+        )
+        if taken is None:
+            return None
+        journal = engine.journal
+        if not journal.instant:
+            journal.delivered(state.number, [rank_of(taken[1])], taken[2])
+        lane = self._lane
+        if state.next_deadline_ns < lane.scheduled_ns:
+            engine.schedule(lane)
+        return taken
+
+    def take_many(
+        self, most: int, most_bytes: int, timeout_ns: int
+    ) -> tuple[int, BatchLease] | None:
+        """Lease up to ``most`` messages under one token; None if none is waiting."""
+        if get_ident() != self._thread:
+            wrong_loop()
+        state = self._state
+        if not (state.ready or state.returned) or not self._may_take:
+            return None
+        engine = self._engine
+        taken = state.take_many(
+            most,
+            most_bytes,
+            engine.tick_ns or engine.tick(),
+            timeout_ns or state.timeout_ns,
+            self._holder,
+        )
+        if taken is None:
+            return None
+        journal = engine.journal
+        if not journal.instant:
+            lease = taken[1]
+            ranks = [rank_of(entry) for entry in lease.entries]
+            journal.delivered(state.number, ranks, lease.attempts or 1)
+        lane = self._lane
+        if state.next_deadline_ns < lane.scheduled_ns:
+            engine.schedule(lane)
+        return taken
+
+    def reserve(self, most: int, most_bytes: int) -> list[Entry]:
+        """Set messages aside for an iterator, in memory only: no lease, no attempt yet."""
+        if get_ident() != self._thread:
+            wrong_loop()
+        if not self._may_take:
+            return []
+        entries = self._state.pop_many(most, most_bytes)
+        self._state.reserved += len(entries)
+        return entries
+
+    def lease_reserved(self, entry: Entry) -> tuple[int, Entry, int]:
+        """Deliver a reserved message: (token, entry, attempts)."""
+        if get_ident() != self._thread:
+            wrong_loop()
+        state = self._state
+        engine = self._engine
+        state.reserved -= 1
+        taken = state.lease_one(
+            entry, engine.tick_ns or engine.tick(), state.timeout_ns, self._holder
+        )
+        journal = engine.journal
+        if not journal.instant:
+            journal.delivered(state.number, [rank_of(entry)], taken[2])
+        lane = self._lane
+        if state.next_deadline_ns < lane.scheduled_ns:
+            engine.schedule(lane)
+        return taken
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Put reserved messages back in their places."""
+        self._state.reserved -= len(entries)
+        self._state.restore(entries)
+        self._lane.wake_getters(len(entries))
+
+    async def readable(self) -> None:
+        """Return when a message may be waiting.
+
+        Raises:
+            QueueShutDown: the handle was shut down.
+            StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
+        """
+        self.check_open()
+        await self._lane.readable()
