@@ -13,6 +13,9 @@ from pathlib import Path
 from bench.model import Contender, Job, Outcome, Row
 
 SLOW_SECONDS = 1.0
+GIVE_UP_FACTOR = 5.0
+GIVE_UP_EXTRA_S = 10.0
+"""A run that takes five times its length and 10 s more hangs: it fails with TimeoutError."""
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -46,7 +49,8 @@ def run_once(
     gc.collect()
 
     async def work(directory: Path) -> float:
-        return await contender.work(Job(size_bytes, seconds, directory))
+        async with asyncio.timeout(GIVE_UP_FACTOR * seconds + GIVE_UP_EXTRA_S):
+            return await contender.work(Job(size_bytes, seconds, directory))
 
     with fresh_directory(base) as directory, asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work(directory))

@@ -27,6 +27,7 @@ from posthouse.message import Message
 from posthouse.model import QueuePolicy, QueueStats, Retry
 from posthouse.queue import Queue, Receipt
 from posthouse.transaction import Transaction
+from posthouse.worker import Worker
 
 __version__ = "0.1.0"
 
@@ -58,6 +59,7 @@ __all__ = [
     "Transaction",
     "UnknownOutcome",
     "Unsupported",
+    "Worker",
     "WrongLoop",
     "open",
 ]

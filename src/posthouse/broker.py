@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
+
+import msgspec
 
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
@@ -19,15 +21,28 @@ T = TypeVar("T")
 DEFAULT_URL = "./posthouse-data"
 
 
-class Unset:
-    """The type of `UNSET`."""
+class Settings(TypedDict, total=False):
+    """The settings of `Broker.queue`: a `posthouse.model.QueuePolicy`, times in seconds."""
 
-    def __repr__(self) -> str:
-        return "UNSET"
+    visibility_timeout: float
+    retry: Retry
+    dead_letter: str | None
+    max_messages: int | None
+    max_bytes: int | None
+    overflow: Literal["wait", "reject", "drop_oldest"]
+    order: Literal["fifo", "lifo", "priority"]
+    fair: bool
+    max_in_flight: int | None
+    max_in_flight_per_key: int | None
+    rate: str | None
+    rate_per_key: str | None
+    ttl: float | None
+    expired: Literal["dead_letter", "drop"]
+    dedup_window: float
 
 
-UNSET = Unset()
-"""A policy setting that was not given: the queue keeps what it has."""
+_SECONDS = {"visibility_timeout", "ttl", "dedup_window"}
+_FIELDS = {key: f"{key}_s" if key in _SECONDS else key for key in Settings.__annotations__}
 
 
 class Broker:
@@ -41,7 +56,7 @@ class Broker:
     def __init__(self, url: str, backend: Backend) -> None:
         self.url = url
         self._backend = backend
-        self._ports: dict[str, tuple[QueuePolicy | None, QueuePort]] = {}
+        self._ports: dict[str, QueuePort] = {}
         self._state: Literal["new", "open", "closed"] = "new"
         self.capabilities = backend.capabilities
 
@@ -82,85 +97,56 @@ class Broker:
         await self._backend.close()
 
     @overload
-    def queue(
-        self,
-        name: str,
-        type: type[T],
-        *,
-        visibility_timeout: float | Unset = ...,
-        retry: Retry | Unset = ...,
-        dead_letter: str | Unset | None = ...,
-        max_messages: int | Unset | None = ...,
-        max_bytes: int | Unset | None = ...,
-        overflow: Literal["wait", "reject"] | Unset = ...,
-    ) -> Queue[T]: ...
+    def queue(self, name: str, type: type[T], **settings: Unpack[Settings]) -> Queue[T]: ...
 
     @overload
-    def queue(
-        self,
-        name: str,
-        type: None = None,
-        *,
-        visibility_timeout: float | Unset = ...,
-        retry: Retry | Unset = ...,
-        dead_letter: str | Unset | None = ...,
-        max_messages: int | Unset | None = ...,
-        max_bytes: int | Unset | None = ...,
-        overflow: Literal["wait", "reject"] | Unset = ...,
-    ) -> Queue[Any]: ...
+    def queue(self, name: str, type: None = None, **settings: Unpack[Settings]) -> Queue[Any]: ...
 
-    def queue(
-        self,
-        name: str,
-        type: Any = None,
-        *,
-        visibility_timeout: float | Unset = UNSET,
-        retry: Retry | Unset = UNSET,
-        dead_letter: str | Unset | None = UNSET,
-        max_messages: int | Unset | None = UNSET,
-        max_bytes: int | Unset | None = UNSET,
-        overflow: Literal["wait", "reject"] | Unset = UNSET,
-    ) -> Queue[Any]:
+    def queue(self, name: str, type: Any = None, **settings: Unpack[Settings]) -> Queue[Any]:
         """A handle on the queue of that name, which is made if there is none.
 
-        Settings that are given become the queue's policy, stored with it; without any, a queue
-        keeps the policy it has. See `posthouse.model.QueuePolicy` for what each means.
+        Settings that are given become the queue's policy, stored with it (those not given are
+        the defaults then); without any, a queue keeps the policy it has.
 
         Args:
             name: letters, digits, ``_``, ``-``, ``.``; at most 200 bytes.
             type: what bodies are decoded as (anything msgspec takes); None: whatever they are.
+            settings: see `Settings`.
 
         Raises:
             InvalidName, BadArgument: a name or setting that is not allowed.
             BrokerClosed: the broker is not open.
         """
         check_queue_name(name)
-        given = {
-            "visibility_timeout_s": visibility_timeout,
-            "retry": retry,
-            "dead_letter": dead_letter,
-            "max_messages": max_messages,
-            "max_bytes": max_bytes,
-            "overflow": overflow,
-        }
-        given = {key: value for key, value in given.items() if value is not UNSET}
+        unknown = settings.keys() - _FIELDS.keys()
+        if unknown:
+            raise BadArgument(f"a queue has no setting {min(unknown)!r}; it has: {sorted(_FIELDS)}")
+        given = {_FIELDS[key]: value for key, value in settings.items()}
         return Queue(name, self._port(name, given), BodyDecoder(type))
 
     def _port(self, name: str, given: dict[str, Any]) -> QueuePort:
-        known = self._ports.get(name)
-        if known is not None and not given:
-            return known[1]
+        self._check_open()
+        port = self._ports.get(name)
+        if port is not None and not given:
+            return port
+        old = self._backend.policy(name)
         try:
-            policy = QueuePolicy(**given) if given else None
+            policy = QueuePolicy(**given) if old is None else msgspec.structs.replace(old, **given)
         except TypeError as error:
             raise BadArgument(f"a setting of queue {name!r} has a wrong type: {error}") from error
-        if known is not None and known[0] == policy:
-            return known[1]
-        port = self._backend.port(name, policy) if known is None else known[1]
-        if known is not None:
+        if port is None:
+            port = self._ports[name] = self._backend.port(name, policy)
+        elif policy != old:
             self._backend.port(name, policy)
-        self._ports[name] = (policy, port)
         return port
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise BrokerClosed(
+                "the broker is not open: use 'async with posthouse.open(...) as broker'"
+                if self._state == "new"
+                else "the broker is closed; open it again"
+            )
 
     def transaction(self, *, timeout: float | None = None) -> Transaction:
         """Acks, nacks, rejects and puts over any of this broker's queues, all or none.
@@ -171,10 +157,12 @@ class Broker:
 
     async def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""
+        self._check_open()
         return self._backend.queue_names()
 
     async def stats(self) -> list[QueueStats]:
         """All queues' figures, by name."""
+        self._check_open()
         return self._backend.stats()
 
     def __repr__(self) -> str:

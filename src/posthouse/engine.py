@@ -8,6 +8,7 @@ goes out. `session` is the way in.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import weakref
@@ -18,7 +19,6 @@ from typing import NoReturn
 
 from posthouse.clock import Clock
 from posthouse.core import transaction
-from posthouse.core.queue import FOREVER_NS
 from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState, Late
 from posthouse.errors import (
@@ -32,18 +32,26 @@ from posthouse.journal.closed import ClosedJournal
 from posthouse.journal.group import Group
 from posthouse.journal.protocol import Journal
 from posthouse.lane import Lane
-from posthouse.model import NANOSECONDS, QueuePolicy
-from posthouse.records import Moved, Put, Record, Returned
+from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
+from posthouse.records import Closed, Moved, Opened, Put, Record, Returned
 
+LOG_RECORDS = (Opened, Closed)
 # A timer this late means that the process stood still, and its holders could not renew.
 STALL_NS = NANOSECONDS // 4
+# A turn of the loop longer than this gives its leases back the time it took.
+SLOW_TURN_NS = 10_000_000
 # Leases are looked through at most this often, and less often the more there are.
 EXPIRY_STEP_NS = 20_000_000
 EXPIRY_STEP_PER_LEASE_NS = 2_000
+# Messages that outlived their time are let go so many at a time.
+EXPIRIES = 1000
+DEATH_BYTES = 1024
 # How often a full disk lets timed work be tried again.
 FULL_DISK_STEP_NS = NANOSECONDS
 # The longest sleep of the timer: call_later is not exact over days.
 MOST_SLEEP_NS = 3600 * NANOSECONDS
+
+logger = logging.getLogger("posthouse")
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -80,6 +88,7 @@ class Engine:
         self.producer = epoch
         self.sequence = 0
         self._holders = 0
+        self._tick_token = 0
         self._agenda: list[tuple[int, int]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns = FOREVER_NS
@@ -89,7 +98,13 @@ class Engine:
     def check_loop(self) -> None:
         """Raise WrongLoop unless this is the engine's loop and thread."""
         if asyncio._get_running_loop() is not self.loop:
-            wrong_loop()
+            self._refuse_caller()
+
+    def _refuse_caller(self) -> NoReturn:
+        failure = self.journal.failure
+        if isinstance(failure, ForkedProcess):
+            raise ForkedProcess(*failure.args)
+        wrong_loop()
 
     def tick(self) -> int:
         """The time, read once in a turn of the loop: ``tick_ns or tick()`` costs no call.
@@ -99,13 +114,19 @@ class Engine:
         loop of the same thread to be found here.
         """
         if asyncio._get_running_loop() is not self.loop:
-            wrong_loop()
+            self._refuse_caller()
         self.tick_ns = now_ns = self.now_ns()
+        self._tick_token = self.state.numbers.last_token
         self.loop.call_soon(self._turned)
         return now_ns
 
     def _turned(self) -> None:
-        self.tick_ns = 0
+        began_ns, self.tick_ns = self.tick_ns, 0
+        if self.state.numbers.last_token > self._tick_token:
+            lasted_ns = self.now_ns() - began_ns
+            if lasted_ns > SLOW_TURN_NS:
+                # The program held the loop: leases of this turn began later than its tick.
+                self.state.prolong(self._tick_token, lasted_ns)
 
     def new_holder(self) -> int:
         """A number for a new session."""
@@ -124,9 +145,14 @@ class Engine:
         if known is None or (policy is not None and policy != known.policy):
             self.check_settle_room(4096)
         queue, records = self.state.declare(name, policy)
+        lane = self.lane(queue.number)
         if records:
             self.journal.append(*records)
-        return self.lane(queue.number)
+            if known is not None:
+                logger.info("queue %r has a new policy: %s", name, queue.policy)
+                # There may be room now, or no use in waiting for it any more.
+                lane.wake_putter()
+        return lane
 
     def lane(self, number: int) -> Lane:
         """The lane of a queue's number."""
@@ -165,12 +191,14 @@ class Engine:
             group.effects.append(lambda: self._show_late(late))
         for record in records:
             if isinstance(record, Returned):
-                lane = self.lane(record.queue)
-                lane.wake_getters(len(record.ids))
-                self.schedule(lane)
+                self.lane(record.queue).wake_getters(len(record.ids))
             elif isinstance(record, Moved):
                 self.lane(record.target).wake_getters(1)
-                self.lane(record.queue).left()
+        for number in {record.queue for record in records if not isinstance(record, LOG_RECORDS)}:
+            lane = self.lane(number)
+            lane.left()
+            self.schedule(lane)
+            self.stir(lane)
         return group
 
     def committed(self, group: Group) -> None:
@@ -190,9 +218,9 @@ class Engine:
             lane.wake_getters(len(record.entries))
 
     def _show_late(self, late: Late) -> None:
-        for queue, entry, attempts, due_ns in late:
+        for queue, show in late:
             queue.pending -= 1
-            queue.give_back(entry, attempts, due_ns)
+            show()
             lane = self.lane(queue.number)
             lane.wake_getters(1)
             self.schedule(lane)
@@ -270,13 +298,35 @@ class Engine:
             lane.wake_getters(made_due)
         if state.next_deadline_ns <= now_ns:
             self._expire(lane, now_ns, late_ns)
+        if state.rich is not None:
+            self._expire_waiting(lane, now_ns)
+            if state.rich.unblock(now_ns):
+                lane.wake_getters(state.rich.available())
         event_ns = state.next_event_ns()
         if event_ns < FOREVER_NS:
             step_ns = max(EXPIRY_STEP_NS, len(state.leases) * EXPIRY_STEP_PER_LEASE_NS)
-            if not (state.delayed and state.delayed[0][0] == event_ns):
-                event_ns = max(event_ns, now_ns + step_ns)
+            if event_ns == state.next_deadline_ns:
+                # Nothing else that is due meanwhile waits for the next look at the leases.
+                due_ns = state.delayed[0][0] if state.delayed else FOREVER_NS
+                event_ns = min(max(event_ns, now_ns + step_ns), due_ns)
             lane.scheduled_ns = event_ns
             heappush(self._agenda, (event_ns, state.number))
+
+    def stir(self, lane: Lane) -> None:
+        """A settlement may have let others step out (see `core.rich`): wake and schedule."""
+        rich = lane.state.rich
+        if rich is not None:
+            lane.wake_getters(rich.available())
+            self.schedule(lane)
+
+    def _expire_waiting(self, lane: Lane, now_ns: int) -> None:
+        most = min(EXPIRIES, self.journal.settle_room // DEATH_BYTES)
+        if most < 1:
+            return
+        records = self.state.expire_waiting(lane.state, now_ns, most)
+        if records:
+            self.keep(records)
+            lane.left()
 
     def _expire(self, lane: Lane, now_ns: int, late_ns: int) -> None:
         state = lane.state

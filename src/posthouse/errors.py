@@ -29,6 +29,7 @@ Who is to blame decides the branch::
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 __all__ = [
     "AlreadyOpen",
@@ -107,7 +108,15 @@ class QueueShutDown(CallerError, _ShutDownBase):  # type: ignore[valid-type, mis
 
 
 class LeaseExpired(CallerError):
-    """The lease ran out, or was settled by somebody else: the message may be redelivered."""
+    """The lease ran out, or was settled by somebody else: the message may be redelivered.
+
+    Attributes:
+        numbers: the ids, as numbers, of the messages it is about, where that can be told.
+    """
+
+    def __init__(self, text: str, numbers: Sequence[int] = ()) -> None:
+        super().__init__(text)
+        self.numbers = tuple(numbers)
 
 
 class AlreadySettled(CallerError):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from posthouse.core.queue import FOREVER_NS, QueueState
+from posthouse.core.queue import QueueState
+from posthouse.model import FOREVER_NS
 
 
 class Putter:
@@ -99,12 +100,14 @@ class Lane:
             self.watched = True
             await joiner
 
-    def fail(self, error: Exception) -> None:
-        """Raise ``error`` from everybody who waits."""
-        waiters = [*self.getters, *self.joiners]
+    def fail(self, error: Exception, *, joiners: bool = True) -> None:
+        """Raise ``error`` from everybody who waits (from ``joiners`` too, or not)."""
+        waiters = [*self.getters]
+        if joiners:
+            waiters += self.joiners
+            self.joiners.clear()
         waiters += [putter.future for putter in self.putters if putter.future is not None]
         self.getters.clear()
-        self.joiners.clear()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from posthouse.records import Entry
 T = TypeVar("T")
 
 UNDECODED: Any = msgspec.UNSET
+IN_TRANSACTION: Final = "transaction"
 
 
 def id_text(number: int) -> str:
@@ -46,7 +47,8 @@ class Message(msgspec.Struct, Generic[T], eq=False, repr_omit_defaults=True):
 
     Attributes:
         attempts: which delivery this is, from 1 (for a peeked message: deliveries so far).
-        settled: how this delivery was settled: "ack", "nack", "reject", "give_back", or None.
+        settled: how this delivery was settled: "ack", "nack", "reject", "give_back", or None;
+            "transaction" while one that is open will settle it.
         token: the fencing token of its lease (0 for a peeked message).
     """
 
@@ -115,9 +117,10 @@ class Message(msgspec.Struct, Generic[T], eq=False, repr_omit_defaults=True):
         """
         if self.settled is not None:
             self._settled_as("ack")
-            return
-        group = self.source.port.ack_one(self.token, self.entry[0])
-        self.settled = "ack"
+            group = self.source.port.last_group() if durable else None
+        else:
+            group = self.source.port.ack_one(self.token, self.entry[0])
+            self.settled = "ack"
         if durable and group is not None:
             await self.source.port.durable(group)
 
@@ -174,6 +177,8 @@ class Message(msgspec.Struct, Generic[T], eq=False, repr_omit_defaults=True):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.settled == IN_TRANSACTION and error is not None:
+            self.settled = None  # it failed after all; the transaction cannot have it any more
         if self.settled is not None:
             return
         if error is None:

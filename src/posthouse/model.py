@@ -5,7 +5,6 @@ Nothing here does I/O, reads a clock or draws a random number.
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Final, Literal
 
@@ -14,6 +13,7 @@ import msgspec
 from posthouse.errors import BadArgument, InvalidName
 
 NANOSECONDS: Final = 1_000_000_000
+FOREVER_NS: Final = 1 << 63
 
 # The content kinds that travel as one number; anything else names itself in the headers.
 KIND_JSON: Final = 0
@@ -32,6 +32,11 @@ MAX_BATCH_MESSAGES: Final = 100_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_DELAY_S: Final = 366 * 24 * 3600.0
 MAX_ATTEMPTS: Final = 10_000
+MAX_KEY_BYTES: Final = 250
+MAX_DEDUP_BYTES: Final = 250
+MAX_PRIORITY: Final = 255
+MAX_DEDUP_IDS: Final = 1_000_000
+MAX_DEDUP_WINDOW_S: Final = 24 * 3600.0
 DEFAULT_MAX_BYTES_LOG: Final = 10 * 1024**3
 DEFAULT_MAX_BYTES_MEMORY: Final = 1024**3
 
@@ -84,6 +89,23 @@ def check_queue_name(name: str) -> str:
     return name
 
 
+def check_text(what: str, value: str, most_bytes: int) -> str:
+    """Return ``value`` if it is a str of 1 to ``most_bytes`` bytes of UTF-8.
+
+    Raises:
+        BadArgument: it is not.
+    """
+    if not isinstance(value, str):
+        raise BadArgument(f"{what} is a str, not {type(value).__name__}")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise BadArgument(f"{what} {ascii(value)} is not Unicode") from error
+    if not 1 <= size <= most_bytes:
+        raise BadArgument(f"{what} has from 1 to {most_bytes} bytes of UTF-8, not {size}")
+    return value
+
+
 def check_seconds(what: str, value: float, *, most: float = MAX_DELAY_S, least: float = 0.0) -> int:
     """Return ``value`` seconds as nanoseconds.
 
@@ -92,9 +114,28 @@ def check_seconds(what: str, value: float, *, most: float = MAX_DELAY_S, least: 
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadArgument(f"{what} is a number of seconds, not {type(value).__name__}")
-    if math.isnan(value) or not least <= value <= most:
-        raise BadArgument(f"{what} is {value!r} seconds; it must be from {least:g} to {most:g}")
+    if not least <= value <= most:  # NaN is not, either
+        shown = repr(value) if isinstance(value, float) or abs(value) < 1 << 64 else "a huge number"
+        raise BadArgument(f"{what} is {shown} seconds; it must be from {least:g} to {most:g}")
     return int(value * NANOSECONDS)
+
+
+_RATE: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)/([0-9]{0,6})(s|min|h)", re.ASCII)
+_UNITS_S: Final = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_rate(text: str) -> tuple[float, float]:
+    """A rate like ``"100/s"``, ``"5/min"`` or ``"1000/10min"`` as (count, in so many seconds).
+
+    Raises:
+        BadArgument: it is written otherwise, or is zero.
+    """
+    match = _RATE.fullmatch(text) if isinstance(text, str) else None
+    if match is not None:
+        count, per_s = float(match[1]), float(match[2] or 1) * _UNITS_S[match[3]]
+        if count > 0 and per_s > 0:
+            return count, per_s
+    raise BadArgument(f"a rate is written like '100/s', '5/min' or '1000/10min', not {text!r}")
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=False):
@@ -132,10 +173,15 @@ class Retry(msgspec.Struct, frozen=True, kw_only=False):
                     "or a tuple of seconds"
                 )
         else:
-            if not self.backoff:
-                raise BadArgument("backoff has no delays; give at least one")
+            if not isinstance(self.backoff, tuple) or not self.backoff:
+                raise BadArgument(
+                    f"backoff is {self.backoff!r}; it must be 'exponential', 'fixed' "
+                    "or a tuple of seconds, at least one"
+                )
             for delay in self.backoff:
                 check_seconds("a backoff delay", delay)
+        if not isinstance(self.jitter, bool):
+            raise BadArgument(f"jitter is True or False, not {self.jitter!r}")
 
     def delay_ns(self, attempt: int, chance: float) -> int:
         """How long to wait after failed attempt number ``attempt`` (from 1), nanoseconds.
@@ -165,7 +211,18 @@ class QueuePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
         max_messages: waiting, delayed and in flight together; ``None`` for no limit.
         max_bytes: the same in bytes of bodies and headers; ``None`` for the backend's default
             (10 GiB on disk, 1 GiB in memory).
-        overflow: what a put to a full queue does: ``"wait"`` for room or ``"reject"`` it.
+        overflow: what a put to a full queue does: ``"wait"`` for room, ``"reject"`` it, or
+            ``"drop_oldest"`` of what waits (never of what is in flight), counted.
+        order: ``"fifo"``, ``"lifo"`` or ``"priority"`` (higher first, fifo within one).
+        fair: take in turn over keys, so that a busy one does not starve the others.
+        max_in_flight_per_key: messages of one key delivered at a time; 1 (the default) keeps
+            each key in order, ``None`` is no limit.
+        max_in_flight: messages of the queue delivered at a time, over all consumers.
+        rate: deliveries over all consumers, like ``"100/s"``; up to a second's worth at once.
+        rate_per_key: the same for each key, evenly spaced.
+        ttl_s: seconds that a message may wait, unless its put says otherwise; ``None``: for ever.
+        expired: what is done with a message that waited longer: ``"dead_letter"`` or ``"drop"``.
+        dedup_window_s: seconds for which a dedup id is remembered (at most 1,000,000 of them).
     """
 
     visibility_timeout_s: float = 30.0
@@ -173,21 +230,61 @@ class QueuePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
     dead_letter: str | None = ""
     max_messages: int | None = None
     max_bytes: int | None = None
-    overflow: Literal["wait", "reject"] = "wait"
+    overflow: Literal["wait", "reject", "drop_oldest"] = "wait"
+    order: Literal["fifo", "lifo", "priority"] = "fifo"
+    fair: bool = False
+    max_in_flight_per_key: int | None = 1
+    max_in_flight: int | None = None
+    rate: str | None = None
+    rate_per_key: str | None = None
+    ttl_s: float | None = None
+    expired: Literal["dead_letter", "drop"] = "dead_letter"
+    dedup_window_s: float = 300.0
 
     def __post_init__(self) -> None:
         check_seconds("visibility_timeout", self.visibility_timeout_s, least=0.001)
-        if self.dead_letter:
+        if not isinstance(self.retry, Retry):
+            raise BadArgument(f"retry is a Retry, not {self.retry!r}")
+        if self.dead_letter is not None and self.dead_letter != "":
             check_queue_name(self.dead_letter)
-        for what, value in (("max_messages", self.max_messages), ("max_bytes", self.max_bytes)):
+        for what, value in (
+            ("max_messages", self.max_messages),
+            ("max_bytes", self.max_bytes),
+            ("max_in_flight", self.max_in_flight),
+            ("max_in_flight_per_key", self.max_in_flight_per_key),
+        ):
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise BadArgument(f"{what} is a whole number, not {type(value).__name__}")
             if not 1 <= value < 1 << 62:
                 raise BadArgument(f"{what} is {value}; it must be at least 1")
-        if self.overflow not in ("wait", "reject"):
-            raise BadArgument(f"overflow is {self.overflow!r}; it must be 'wait' or 'reject'")
+        _one_of("overflow", self.overflow, ("wait", "reject", "drop_oldest"))
+        _one_of("order", self.order, ("fifo", "lifo", "priority"))
+        _one_of("expired", self.expired, ("dead_letter", "drop"))
+        if self.fair and self.order != "fifo":
+            raise BadArgument(f"a fair queue has order 'fifo', not {self.order!r}")
+        for rate in (self.rate, self.rate_per_key):
+            if rate is not None:
+                parse_rate(rate)
+        if self.ttl_s is not None:
+            check_seconds("ttl", self.ttl_s, least=0.001)
+        check_seconds("dedup_window", self.dedup_window_s, most=MAX_DEDUP_WINDOW_S)
+
+    def is_plain(self) -> bool:
+        """Whether first in, first out without limits is all there is to it."""
+        return (
+            self.order == "fifo"
+            and not self.fair
+            and self.max_in_flight is None
+            and self.rate is None
+        )
+
+
+def _one_of(what: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        names = ", ".join(repr(name) for name in allowed)
+        raise BadArgument(f"{what} is {value!r}; it must be one of {names}")
 
 
 class QueueStats(msgspec.Struct, frozen=True):
@@ -206,3 +303,5 @@ class QueueStats(msgspec.Struct, frozen=True):
     dead_lettered: int
     dropped: int
     purged: int
+    expired: int = 0
+    deduplicated: int = 0

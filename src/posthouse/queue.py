@@ -6,13 +6,19 @@ The names are those of `asyncio.Queue`, and SQS's where it has none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
-from posthouse.errors import BadArgument, QueueEmpty, QueueShutDown
+from posthouse.errors import (
+    AlreadySettled,
+    BadArgument,
+    LeaseExpired,
+    QueueEmpty,
+    QueueShutDown,
+)
 from posthouse.message import Message, Source, id_text
 from posthouse.model import (
     KIND_BYTES,
@@ -20,6 +26,7 @@ from posthouse.model import (
     QueueStats,
     check_seconds,
 )
+from posthouse.options import PutOptions, pack
 from posthouse.records import Entry, Traits
 
 T = TypeVar("T")
@@ -27,6 +34,7 @@ T = TypeVar("T")
 PREFETCH_MESSAGES: Final = 100
 PREFETCH_BYTES: Final = 1024 * 1024
 GET_MANY_BYTES: Final = 64 * 1024 * 1024
+REDRIVE_STEP: Final = 1000
 
 
 class Receipt:
@@ -98,18 +106,16 @@ class Queue(Generic[T]):
         self,
         body: T,
         *,
-        headers: Mapping[str, str] | None = None,
-        delay: float | None = None,
         timeout: float | None = None,
+        **options: Unpack[PutOptions],
     ) -> str:
         """Put a message; returns its id when it is on disk (or, in memory, in the queue).
 
         Waits while the queue is full, if its policy says so.
 
         Args:
-            headers: str to str, at most 64 KiB.
-            delay: seconds before it may be delivered.
             timeout: seconds to wait for room (None: for ever).
+            options: headers, delay, at, key, priority, ttl, dedup; see `PutOptions`.
 
         Raises:
             QueueFull, QueueShutDown, TimeoutError: nothing was stored.
@@ -123,13 +129,12 @@ class Queue(Generic[T]):
         else:
             kind, data = bodies.encode(body)
         port = self.port
-        if headers is None and delay is None:
+        if not options:
             placed = port.put_plain(kind, data)
             if placed is None:
                 placed = await self._put_waiting(kind, data, b"", None, timeout)
         else:
-            packed = bodies.encode_headers(headers)
-            traits = self._traits(delay)
+            packed, traits = pack(options, port.due_ns(0))
             placed = port.put_one(kind, data, packed, traits)
             if placed is None:
                 placed = await self._put_waiting(kind, data, packed, traits, timeout)
@@ -152,13 +157,13 @@ class Queue(Generic[T]):
         bodies_: Iterable[T],
         /,
         *,
-        headers: Mapping[str, str] | None = None,
-        delay: float | None = None,
         timeout: float | None = None,
+        **options: Unpack[PutOptions],
     ) -> Sequence[str]:
         """Put a batch, all of it or nothing; returns the ids in order. As `put` otherwise.
 
-        At most 100,000 messages and 64 MiB. ``headers`` and ``delay`` hold for each message.
+        At most 100,000 messages and 64 MiB. The options hold for each message; ``dedup`` is not
+        one of them here.
         """
         datas = list(bodies_)
         if not datas:
@@ -169,9 +174,10 @@ class Queue(Generic[T]):
             kinds = [kind for kind, _ in encoded]
             datas = [data for _, data in encoded]  # type: ignore[misc]
         raw: list[bytes] = datas  # type: ignore[assignment]
-        packed = bodies.encode_headers(headers) if headers else b""
-        traits = self._traits(delay)
         port = self.port
+        packed, traits = pack(options, port.due_ns(0)) if options else (b"", None)
+        if traits is not None and traits.dedup:
+            raise BadArgument("a batch has no dedup id: put its messages one by one")
         placed = port.put_many(kinds, raw, packed, traits)
         if placed is None:
             placed = await port.put_waiting(
@@ -185,9 +191,7 @@ class Queue(Generic[T]):
     def put_nowait(
         self,
         body: T,
-        *,
-        headers: Mapping[str, str] | None = None,
-        delay: float | None = None,
+        **options: Unpack[PutOptions],
     ) -> Receipt:
         """Put without waiting: the receipt has the id; await it for the disk.
 
@@ -196,20 +200,13 @@ class Queue(Generic[T]):
             As `put` otherwise.
         """
         kind, data = bodies.encode(body)
-        packed = bodies.encode_headers(headers)
-        placed = self.port.put_one(kind, data, packed, self._traits(delay))
+        packed, traits = pack(options, self.port.due_ns(0))
+        placed = self.port.put_one(kind, data, packed, traits)
         if placed is None:
             self.port.check_may_wait(1, len(data) + len(packed))
             raise self.port.full()
         number, group = placed
         return Receipt(id_text(number), None if group is None else self.port.durable(group))
-
-    def _traits(self, delay: float | None) -> Traits | None:
-        if not delay:
-            if delay is not None:
-                check_seconds("delay", delay)
-            return None
-        return Traits(due_ns=self.port.due_ns(check_seconds("delay", delay)))
 
     # get
 
@@ -322,25 +319,50 @@ class Queue(Generic[T]):
 
         Raises:
             LeaseExpired: some are no longer held; the others were acked.
+            AlreadySettled: some were nacked or rejected before; the others were acked.
         """
         if not messages:
             return
-        by_token: dict[int, list[int]] = {}
         token = messages[0].token
-        ids = [m.entry[0] for m in messages if m.token == token and m.settled is None]
-        if len(ids) == len(messages):
-            by_token[token] = ids
+        if all([m.token == token and m.settled is None for m in messages]):
+            trouble = self._ack_delivery(token, messages)
         else:
-            for message in messages:
-                if message.settled is None:
-                    by_token.setdefault(message.token, []).append(message.number)
-        group: Any = None
-        for token, ids in by_token.items():
-            group = self.port.ack_batch(token, ids)
+            trouble = self._ack_deliveries(messages)
+        if durable:
+            group = self.port.last_group()
+            if group is not None:
+                await self.port.durable(group)
+        if trouble is not None:
+            raise trouble
+
+    def _ack_delivery(self, token: int, messages: Sequence[Message[T]]) -> LeaseExpired | None:
+        expired: LeaseExpired | None = None
+        missing: tuple[int, ...] = ()
+        try:
+            self.port.ack_batch(token, [message.entry[0] for message in messages])
+        except LeaseExpired as error:
+            expired, missing = error, error.numbers
         for message in messages:
-            message.settled = "ack"
-        if durable and group is not None:
-            await self.port.durable(group)
+            if not missing or message.entry[0] not in missing:
+                message.settled = "ack"
+        return expired
+
+    def _ack_deliveries(
+        self, messages: Sequence[Message[T]]
+    ) -> LeaseExpired | AlreadySettled | None:
+        trouble: LeaseExpired | AlreadySettled | None = None
+        by_token: dict[int, list[Message[T]]] = {}
+        for message in messages:
+            if message.settled is None:
+                by_token.setdefault(message.token, []).append(message)
+            elif message.settled != "ack":
+                trouble = AlreadySettled(
+                    f"message {message.id} was settled by {message.settled}, not by ack; "
+                    "the others were acked"
+                )
+        for token, held in by_token.items():
+            trouble = self._ack_delivery(token, held) or trouble
+        return trouble
 
     # the queue as a whole
 
@@ -378,6 +400,38 @@ class Queue(Generic[T]):
         if group is not None:
             await self.port.durable(group)
         return count
+
+    async def redrive(self, most: int | None = None, *, per_second: float | None = None) -> int:
+        """Put dead letters of this queue back where they died, durably; returns how many.
+
+        They begin anew, with no attempts, at the end of their queue. Letters of unknown origin
+        stay.
+
+        Args:
+            most: how many at the most (None: all that wait now).
+            per_second: no faster than this.
+
+        Raises:
+            StorageFull: there is no room to write that down; what was done is done.
+        """
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 0):
+            raise BadArgument(f"redrive takes a number of messages, not {most!r}")
+        if per_second is not None:
+            check_seconds("per_second", per_second, most=1e9, least=0.001)
+        left = self.port.waiting() if most is None else min(most, self.port.waiting())
+        step = REDRIVE_STEP if per_second is None else max(1, min(int(per_second), REDRIVE_STEP))
+        done = 0
+        while left > 0:
+            count, group = self.port.redrive(min(step, left))
+            if group is not None:
+                await self.port.durable(group)
+            done += count
+            left -= count
+            if count == 0:
+                break
+            if left and per_second is not None:
+                await asyncio.sleep(count / per_second)
+        return done
 
     async def join(self) -> None:
         """Return when the queue holds nothing: waiting, delayed or in flight."""
@@ -421,7 +475,12 @@ class QueueIterator(AsyncIterator[Message[T]]):
                 entries = port.reserve(PREFETCH_MESSAGES, PREFETCH_BYTES)
             entries.reverse()
             self._reserved = reserved = entries
-        token, entry, attempts = port.lease_reserved(reserved.pop())
+        try:
+            token, entry, attempts = port.lease_reserved(reserved[-1])
+        except QueueShutDown:
+            self._give_back()
+            raise StopAsyncIteration from None
+        reserved.pop()
         return Message(self._source, entry, token, attempts)
 
     async def aclose(self) -> None:

@@ -23,11 +23,19 @@ class Traits(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
             queue has a new rank there and keeps its id.
         death: for a dead letter, headers laid over its own (msgpack map): where it came from,
             why, when, after how many attempts.
+        key: its ordering key; "" for none.
+        priority: 0 to 255, higher first, in a queue of that order.
+        expires_ns: not delivered from this time on; 0 for never.
+        dedup: its dedup id; "" for none.
     """
 
     due_ns: int = 0
     rank: int = 0
     death: bytes = b""
+    key: str = ""
+    priority: int = 0
+    expires_ns: int = 0
+    dedup: str = ""
 
 
 Entry: TypeAlias = "tuple[int, int, bytes, bytes, Traits | None]"

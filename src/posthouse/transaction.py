@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import Backend
-from posthouse.core.transaction import Step
+from posthouse.core.transaction import SettleStep, Step
 from posthouse.errors import AlreadySettled, BadArgument
-from posthouse.message import Message, id_text
+from posthouse.message import IN_TRANSACTION, Message, id_text
 from posthouse.model import check_seconds
+from posthouse.options import PutOptions, pack
 from posthouse.queue import Queue
-from posthouse.records import Traits
 
 
 class Transaction:
@@ -41,48 +40,46 @@ class Transaction:
         self,
         queue: Queue[Any],
         body: Any,
-        *,
-        headers: Mapping[str, str] | None = None,
-        delay: float | None = None,
+        **options: Unpack[PutOptions],
     ) -> None:
         """Put a message when the transaction commits. As `Queue.put`."""
         self._check_open()
         kind, data = bodies.encode(body)
-        traits = None
-        if delay:
-            traits = Traits(due_ns=queue.port.due_ns(check_seconds("delay", delay)))
-        packed = bodies.encode_headers(headers)
+        packed, traits = pack(options, queue.port.due_ns(0))
         self._steps.append(queue.port.put_step(kind, data, packed, traits))
 
     def ack(self, message: Message[Any]) -> None:
         """Ack a message when the transaction commits."""
-        self._settle(message, "ack")
-        self._steps.append(message.source.port.ack_step(message.token, message.number))
+        self._check_settle(message)
+        step = message.source.port.ack_step(message.token, message.number)
+        self._settle(message, step)
 
     def nack(
         self, message: Message[Any], delay: float | None = None, error: str | None = None
     ) -> None:
         """Nack a message when the transaction commits. As `Message.nack`."""
         delay_ns = None if delay is None else check_seconds("delay", delay)
-        self._settle(message, "nack")
-        self._steps.append(
-            message.source.port.nack_step(message.token, message.number, delay_ns, error)
-        )
+        self._check_settle(message)
+        port = message.source.port
+        self._settle(message, port.nack_step(message.token, message.number, delay_ns, error))
 
     def reject(
         self, message: Message[Any], reason: str = "rejected", error: str | None = None
     ) -> None:
         """Reject a message when the transaction commits. As `Message.reject`."""
-        self._settle(message, "reject")
-        self._steps.append(
-            message.source.port.reject_step(message.token, message.number, reason, error)
-        )
+        self._check_settle(message)
+        port = message.source.port
+        self._settle(message, port.reject_step(message.token, message.number, reason, error))
 
-    def _settle(self, message: Message[Any], verb: str) -> None:
+    def _check_settle(self, message: Message[Any]) -> None:
         self._check_open()
         if message.settled is not None:
             raise AlreadySettled(f"message {message.id} was settled by {message.settled}")
-        self._settles.append((message, verb))
+
+    def _settle(self, message: Message[Any], step: SettleStep) -> None:
+        self._steps.append(step)
+        self._settles.append((message, step.verb))
+        message.settled = IN_TRANSACTION
 
     def _check_open(self) -> None:
         if not self._open:
@@ -101,10 +98,14 @@ class Transaction:
         traceback: TracebackType | None,
     ) -> None:
         self._open = False
-        if error is not None or not self._steps:
-            return
-        committed = await self._backend.commit(self._steps, self._timeout, self._mark)
-        self.ids = [id_text(number) for number in committed]
+        try:
+            if error is None and self._steps:
+                committed = await self._backend.commit(self._steps, self._timeout, self._mark)
+                self.ids = [id_text(number) for number in committed]
+        finally:
+            for message, _ in self._settles:
+                if message.settled == IN_TRANSACTION:
+                    message.settled = None
 
     def _mark(self) -> None:
         # Called in the step that commits, before the wait for the disk: a cancellation during

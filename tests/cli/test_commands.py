@@ -8,42 +8,42 @@ from pathlib import Path
 import pytest
 
 import posthouse as library
-from tests.cli.commands import posthouse
+from tests.cli.commands import inside, posthouse
 
 
 def test_what_is_put_is_got_in_order_and_once(tmp_path: Path) -> None:
-    put = posthouse("put", "orders", '{"sku": "tea"}', "[1, 2]", cwd=tmp_path)
+    put = inside("put", "orders", '{"sku": "tea"}', "[1, 2]", cwd=tmp_path)
     assert (put.code, put.out, put.err) == (0, "2 messages put on orders\n", "")
     assert (tmp_path / "posthouse-data").is_dir()
-    assert posthouse("get", "orders", cwd=tmp_path).out == '{"sku": "tea"}\n'
-    assert posthouse("get", "orders", "-n", "5", cwd=tmp_path).out == "[1, 2]\n"
-    empty = posthouse("get", "orders", cwd=tmp_path)
+    assert inside("get", "orders", cwd=tmp_path).out == '{"sku": "tea"}\n'
+    assert inside("get", "orders", "-n", "5", cwd=tmp_path).out == "[1, 2]\n"
+    empty = inside("get", "orders", cwd=tmp_path)
     assert (empty.code, empty.out) == (1, "")
     assert empty.err == "posthouse: no message is waiting on orders\n"
 
 
 def test_lines_of_standard_input_are_messages(tmp_path: Path) -> None:
     lines = "".join(f'{{"n": {n}}}\n' for n in range(2_500)) + "\n  \n" + "12345678901234567890.50"
-    put = posthouse("put", "orders", cwd=tmp_path, stdin=lines)
+    put = inside("put", "orders", cwd=tmp_path, stdin=lines)
     assert (put.code, put.out) == (0, "2,501 messages put on orders\n")
-    got = posthouse("get", "orders", "--all", cwd=tmp_path)
+    got = inside("get", "orders", "--all", cwd=tmp_path)
     assert got.out.splitlines() == [*lines.split("\n")[:2_500], "12345678901234567890.50"]
 
 
 def test_text_is_put_as_it_is(tmp_path: Path) -> None:
-    assert posthouse("put", "notes", "--text", cwd=tmp_path, stdin="茶\r\n\n{not json").code == 0
-    assert posthouse("get", "notes", "--all", cwd=tmp_path).out == "茶\n\n{not json\n"
+    assert inside("put", "notes", "--text", cwd=tmp_path, stdin="茶\r\n\n{not json").code == 0
+    assert inside("get", "notes", "--all", cwd=tmp_path).out == "茶\n\n{not json\n"
 
 
 def test_a_put_is_in_no_hurry_with_an_empty_input(tmp_path: Path) -> None:
-    assert posthouse("put", "orders", cwd=tmp_path).out == "0 messages put on orders\n"
+    assert inside("put", "orders", cwd=tmp_path).out == "0 messages put on orders\n"
 
 
 def test_json_says_everything_about_a_message(tmp_path: Path) -> None:
-    put = posthouse("put", "orders", "--json", '"tea"', "2.50", cwd=tmp_path)
+    put = inside("put", "orders", "--json", '"tea"', "2.50", cwd=tmp_path)
     ids = [line["id"] for line in put.json]
-    peeked = posthouse("peek", "orders", "-n", "2", "--json", cwd=tmp_path)
-    got = posthouse("get", "orders", "-n", "2", "--json", cwd=tmp_path)
+    peeked = inside("peek", "orders", "-n", "2", "--json", cwd=tmp_path)
+    got = inside("get", "orders", "-n", "2", "--json", cwd=tmp_path)
     for ran, attempts in ((peeked, 0), (got, 1)):
         assert [line["id"] for line in ran.json] == ids
         assert [line["body"] for line in ran.json] == ["tea", 2.5]
@@ -64,35 +64,35 @@ async def test_bytes_are_raw_or_base64(tmp_path: Path) -> None:
 
 
 def test_a_delayed_message_waits(tmp_path: Path) -> None:
-    assert posthouse("put", "orders", "1", "--delay", "3600", cwd=tmp_path).code == 0
-    assert "no message is waiting" in posthouse("get", "orders", cwd=tmp_path).err
-    figures = posthouse("stats", "--json", cwd=tmp_path).json[0][0]
+    assert inside("put", "orders", "1", "--delay", "3600", cwd=tmp_path).code == 0
+    assert "no message is waiting" in inside("get", "orders", cwd=tmp_path).err
+    figures = inside("stats", "--json", cwd=tmp_path).json[0][0]
     assert (figures["name"], figures["waiting"], figures["delayed"]) == ("orders", 0, 1)
 
 
 def test_stats_and_queues(tmp_path: Path) -> None:
-    posthouse("put", "orders", "1", "2", cwd=tmp_path)
-    posthouse("put", "notes", "1", cwd=tmp_path)
-    assert posthouse("queues", cwd=tmp_path).out == "notes\norders\n"
-    assert posthouse("queues", "--json", cwd=tmp_path).json == [["notes", "orders"]]
-    head, *rows = posthouse("stats", cwd=tmp_path).out.splitlines()
+    inside("put", "orders", "1", "2", cwd=tmp_path)
+    inside("put", "notes", "1", cwd=tmp_path)
+    assert inside("queues", cwd=tmp_path).out == "notes\norders\n"
+    assert inside("queues", "--json", cwd=tmp_path).json == [["notes", "orders"]]
+    head, *rows = inside("stats", cwd=tmp_path).out.splitlines()
     assert head.split() == ["queue", "waiting", "delayed", "in", "flight", "size", "oldest"]
     assert [row.split()[:4] for row in rows] == [
         ["notes", "1", "0", "0"],
         ["orders", "2", "0", "0"],
     ]
-    only = posthouse("stats", "orders", "--json", cwd=tmp_path).json[0]
+    only = inside("stats", "orders", "--json", cwd=tmp_path).json[0]
     assert [figures["name"] for figures in only] == ["orders"]
 
 
 def test_purge_asks_first(tmp_path: Path) -> None:
-    posthouse("put", "orders", "1", "2", cwd=tmp_path)
-    refused = posthouse("purge", "orders", cwd=tmp_path)
+    inside("put", "orders", "1", "2", cwd=tmp_path)
+    refused = inside("purge", "orders", cwd=tmp_path)
     assert (refused.code, refused.out) == (1, "")
     assert "--yes" in refused.err
-    assert len(posthouse("peek", "orders", "-n", "9", cwd=tmp_path).out.splitlines()) == 2
-    assert posthouse("purge", "orders", "--yes", cwd=tmp_path).out == "2 purged from orders\n"
-    assert posthouse("purge", "orders", "-y", "--json", cwd=tmp_path).json == [
+    assert len(inside("peek", "orders", "-n", "9", cwd=tmp_path).out.splitlines()) == 2
+    assert inside("purge", "orders", "--yes", cwd=tmp_path).out == "2 purged from orders\n"
+    assert inside("purge", "orders", "-y", "--json", cwd=tmp_path).json == [
         {"queue": "orders", "purged": 0}
     ]
 
@@ -117,8 +117,8 @@ def test_help_and_version(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", ["get", "peek", "purge"])
 def test_a_queue_that_is_not_there_is_said_so(tmp_path: Path, verb: str) -> None:
-    posthouse("put", "orders", "1", cwd=tmp_path)
-    ran = posthouse(verb, "oders", cwd=tmp_path)
+    inside("put", "orders", "1", cwd=tmp_path)
+    ran = inside(verb, "oders", cwd=tmp_path)
     assert ran.code == 1
     assert ran.err == "posthouse: there is no queue 'oders'; there are: orders\n"
-    assert posthouse("queues", cwd=tmp_path).out == "orders\n"
+    assert inside("queues", cwd=tmp_path).out == "orders\n"

@@ -10,7 +10,7 @@ import pytest
 
 import posthouse as library
 from posthouse.cli.failures import describe, guarded
-from tests.cli.commands import COMMAND, Ran, environment, posthouse
+from tests.cli.commands import COMMAND, Ran, environment, inside, posthouse
 
 
 def one_line(ran: Ran, code: int = 1) -> str:
@@ -27,10 +27,10 @@ def one_line(ran: Ran, code: int = 1) -> str:
     [("get", "orders"), ("peek", "orders"), ("stats",), ("queues",), ("purge", "orders", "-y")],
 )
 def test_reading_creates_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert "there is no posthouse-data" in one_line(posthouse(*arguments, cwd=tmp_path))
+    assert "there is no posthouse-data" in one_line(inside(*arguments, cwd=tmp_path))
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "posthouse-data").mkdir()
-    assert "empty" in one_line(posthouse(*arguments, cwd=tmp_path))
+    assert "empty" in one_line(inside(*arguments, cwd=tmp_path))
     assert list((tmp_path / "posthouse-data").iterdir()) == []
 
 
@@ -39,13 +39,13 @@ def test_reading_creates_nothing(tmp_path: Path, arguments: tuple[str, ...]) -> 
     [
         (("put",), "QUEUE"),
         (("put", "orders", "--delay", "soon"), "delay"),
-        (("get", "orders", "-n", "0"), "0"),
+        (("get", "orders", "-n", "0"), "'-n'"),
         (("bet", "orders"), "bet"),
         (("get", "orders", "--ack"), "--ack"),
     ],
 )
 def test_a_wrong_call_exits_with_2(tmp_path: Path, arguments: tuple[str, ...], text: str) -> None:
-    line = one_line(posthouse(*arguments, cwd=tmp_path), 2)
+    line = one_line(inside(*arguments, cwd=tmp_path), 2)
     assert text in line
     assert "--help" in line
 
@@ -72,21 +72,21 @@ def test_what_cannot_be_done_exits_with_1(
     (tmp_path / "a-file").write_text("not a directory")
     (tmp_path / "a-folder").mkdir()
     (tmp_path / "a-folder" / "somebody.else").write_text("not ours")
-    assert text in one_line(posthouse(*arguments, cwd=tmp_path))
+    assert text in one_line(inside(*arguments, cwd=tmp_path))
     assert (tmp_path / "a-file").read_text() == "not a directory"
 
 
 def test_a_bad_line_stops_after_the_good_ones(tmp_path: Path) -> None:
-    ran = posthouse("put", "orders", cwd=tmp_path, stdin='1\n2\n{"open\n4\n')
+    ran = inside("put", "orders", cwd=tmp_path, stdin='1\n2\n{"open\n4\n')
     line = one_line(ran)
     assert "message 3 is not JSON" in line
     assert "2 messages put" in line
     assert ran.out == ""
-    assert posthouse("get", "orders", "--all", cwd=tmp_path).out == "1\n2\n"
+    assert inside("get", "orders", "--all", cwd=tmp_path).out == "1\n2\n"
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
-    line = one_line(posthouse("put", "orders", "--text", cwd=tmp_path, stdin=b"\xff\n"))
+    line = one_line(inside("put", "orders", "--text", cwd=tmp_path, stdin=b"\xff\n"))
     assert "message 1 is not UTF-8" in line
 
 

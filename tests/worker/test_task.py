@@ -120,7 +120,7 @@ def test_what_cannot_be_a_handler_is_refused() -> None:
         (nothing, "takes no message"),
         (too_much, "'database'"),
         (undecodable, "complex"),
-        (ambiguous, "more than one"),
+        (ambiguous, "multiple Struct types"),
         (unknown, "NoSuchType"),
     ):
         with pytest.raises(BadArgument, match=text):

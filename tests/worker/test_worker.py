@@ -363,13 +363,15 @@ async def test_a_handler_that_ignores_its_cancellation_is_left_behind(
     await orders.put(1)
     run = asyncio.create_task(worker.run())
     await started.wait()
-    worker.stop()
-    await run
-    assert "ignores its cancellation" in caplog.text
-    assert "in ship" in caplog.text
-    again = await orders.get(timeout=0)
-    assert again.attempts == 1
-    let_go.set()
+    try:
+        worker.stop()
+        await run
+        assert "ignores its cancellation" in caplog.text
+        assert "in ship" in caplog.text
+        again = await orders.get(timeout=0)
+        assert again.attempts == 1
+    finally:
+        let_go.set()
     assert stubborn[0] is not None
     await stubborn[0]
 

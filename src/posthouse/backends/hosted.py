@@ -40,6 +40,10 @@ class Hosted:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.port(name, policy)
 
+    def policy(self, name: str) -> QueuePolicy | None:
+        """See `posthouse.backends.contract.Backend`."""
+        return self.session.policy(name)
+
     def queue_names(self) -> list[str]:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.queue_names()

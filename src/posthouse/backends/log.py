@@ -96,6 +96,7 @@ class LogBackend(Hosted):
             on_commit=committed,
             on_failure=failed,
             snapshot=state.snapshot_attempts,
+            now_ns=clock.now_ns,
         )
         chance = {} if self._chance is None else {"chance": self._chance}
         engine = Engine(state, journal, clock, loop, epoch=log.epoch, **chance)

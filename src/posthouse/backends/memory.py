@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from posthouse.backends.hosted import Hosted
@@ -19,20 +20,24 @@ from posthouse.model import DEFAULT_MAX_BYTES_MEMORY
 class MemoryBackend(Hosted):
     """Messages in this process, gone when it closes."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(
+        self, clock: Clock | None = None, chance: Callable[[], float] = random.random
+    ) -> None:
         super().__init__()
         self._clock = clock
+        self._chance = chance
 
     async def start(self) -> None:
         """See `posthouse.backends.contract.Backend`."""
         state = BrokerState(DEFAULT_MAX_BYTES_MEMORY)
         clock = self._clock or SystemClock()
-        self.host(Engine(state, NullJournal(), clock, asyncio.get_running_loop()))
+        loop = asyncio.get_running_loop()
+        self.host(Engine(state, NullJournal(), clock, loop, chance=self._chance))
 
 
 def connect(rest: str, options: Mapping[str, Any]) -> MemoryBackend:
-    """The backend for ``memory:``. Option: ``clock``."""
+    """The backend for ``memory:``. Options, for tests: ``clock``, ``chance``."""
     if rest:
         raise BadArgument(f"'memory:' takes nothing after the colon, not {rest!r}")
-    only_options(options, {"clock"}, "'memory:'")
-    return MemoryBackend(options.get("clock"))
+    only_options(options, {"clock", "chance"}, "'memory:'")
+    return MemoryBackend(**options)

@@ -58,11 +58,12 @@ def encode(body: object) -> tuple[int, bytes]:
 class BodyDecoder:
     """Bytes back to objects, for one queue's type (None: whatever they are)."""
 
-    __slots__ = ("_decoder", "type")
+    __slots__ = ("_anything", "_decoder", "type")
 
     def __init__(self, body_type: Any = None) -> None:
         self.type = body_type
-        if body_type is None or body_type in (str, bytes):
+        self._anything = body_type is None or body_type is Any
+        if self._anything:
             self._decoder: msgspec.json.Decoder[Any] = _json_any
         else:
             try:
@@ -76,11 +77,17 @@ class BodyDecoder:
         Raises:
             BodyError: the bytes are not what the kind and the queue's type say.
         """
-        if kind == KIND_BYTES:
+        if kind == KIND_BYTES and self._anything:
             return data
         try:
+            if kind == KIND_BYTES:
+                return msgspec.convert(data, self.type, builtin_types=(bytes,))
             if kind == KIND_TEXT:
-                return data.decode()
+                text = data.decode()
+                # With bytes as a built-in type, text is not taken for base64.
+                return text if self._anything else msgspec.convert(
+                    text, self.type, builtin_types=(bytes,)
+                )
             if kind == KIND_JSON:
                 return self._decoder.decode(data)
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
@@ -95,6 +102,10 @@ def encode_headers(headers: Mapping[str, str] | None) -> bytes:
         BadArgument: a key or value is not a str.
         MessageTooLarge: they are over 64 KiB.
     """
+    if headers is None:
+        return b""
+    if not isinstance(headers, Mapping):
+        raise BadArgument(f"headers are a mapping of str to str, not {type(headers).__name__}")
     if not headers:
         return b""
     for key, value in headers.items():

@@ -40,6 +40,8 @@ def guarded(work: Callable[[], object]) -> int:
         return error.code if isinstance(error.code, int) else FAILED
     except BaseException as error:
         return _failed(error)
+    if result == INTERRUPTED:  # the command-line parser's way to say it
+        complain("interrupted")
     return result if isinstance(result, int) else 0
 
 
@@ -67,7 +69,7 @@ def _failed(error: BaseException) -> int:
     if message is not None:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "posthouse"
-        complain(f"{message()} Try '{command} --help'.")
+        complain(f"{message().rstrip('.')}. Try '{command} --help'.")
         return USAGE
     if type(error).__name__ == "Abort":
         complain("aborted")

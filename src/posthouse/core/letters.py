@@ -16,6 +16,13 @@ ATTEMPTS: Final = "posthouse-attempts"
 DIED_AT: Final = "posthouse-died-at"
 
 MAX_TEXT_CHARACTERS: Final = 2000
+DEATH_BYTES: Final = 1024
+
+
+def origin_of(death: bytes) -> str:
+    """The queue in which a dead letter died; "" if it is none."""
+    headers: dict[str, str] = msgspec.msgpack.decode(death) if death else {}
+    return headers.get(ORIGIN, "")
 
 
 def death_headers(origin: str, reason: str, error: str | None, attempts: int, at_ns: int) -> bytes:
@@ -23,10 +30,23 @@ def death_headers(origin: str, reason: str, error: str | None, attempts: int, at
     died_at = datetime.fromtimestamp(at_ns / NANOSECONDS, UTC).isoformat()
     headers = {
         ORIGIN: origin,
-        REASON: reason[:MAX_TEXT_CHARACTERS],
+        REASON: _clean(reason),
         ATTEMPTS: str(attempts),
         DIED_AT: died_at,
     }
     if error:
-        headers[ERROR] = error[:MAX_TEXT_CHARACTERS]
+        headers[ERROR] = _clean(error)
     return msgspec.msgpack.encode(headers)
+
+
+def size_bound(reason: str, error: str | None) -> int:
+    """At most so many bytes has the record of a death, its queue's declaration included."""
+    return DEATH_BYTES + 4 * min(len(reason), MAX_TEXT_CHARACTERS) + 4 * min(
+        len(error or ""), MAX_TEXT_CHARACTERS
+    )
+
+
+def _clean(text: str) -> str:
+    # An exception's text may hold lone surrogates (undecodable file names do): no UTF-8.
+    text = text[:MAX_TEXT_CHARACTERS].encode(errors="backslashreplace").decode()
+    return text[:MAX_TEXT_CHARACTERS]

@@ -16,20 +16,22 @@ Invariants (each kept by the function named):
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Final
 
+from posthouse.core.dedup import DedupWindow
 from posthouse.core.leases import BatchLease, Lease
+from posthouse.core.orders import rank_of
+from posthouse.core.rich import RichOrder
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
+    FOREVER_NS,
     NANOSECONDS,
     QueuePolicy,
 )
 from posthouse.records import Entry, Traits
-
-FOREVER_NS: Final = 1 << 63
 
 _BODY: Final = itemgetter(2)
 _HEADERS: Final = itemgetter(3)
@@ -53,12 +55,6 @@ class Numbers:
         return number
 
 
-def rank_of(entry: Entry) -> int:
-    """The entry's place in its queue's order."""
-    traits = entry[4]
-    return entry[0] if traits is None else traits.rank or entry[0]
-
-
 def size_of(entry: Entry) -> int:
     """Bytes that count against ``max_bytes``: body and headers."""
     return len(entry[2]) + len(entry[3])
@@ -71,8 +67,10 @@ class QueueState:
         "acked",
         "attempts",
         "dead_lettered",
+        "dedup",
         "delayed",
         "dropped",
+        "expired",
         "expired_leases",
         "headed",
         "leases",
@@ -80,6 +78,7 @@ class QueueState:
         "max_bytes",
         "max_messages",
         "moved_in",
+        "moved_out",
         "name",
         "next_deadline_ns",
         "number",
@@ -92,8 +91,10 @@ class QueueState:
         "reserved",
         "returned",
         "returned_count",
+        "rich",
         "size_bytes",
         "timeout_ns",
+        "ttl_ns",
     )
 
     def __init__(
@@ -116,11 +117,13 @@ class QueueState:
         self.size_bytes = 0
         self.pending = 0
         self.reserved = 0
+        self.rich: RichOrder | None = None
+        self.dedup = DedupWindow(0)
         self.next_deadline_ns = FOREVER_NS
         self.opened_with = 0
         self.headed = False  # whether any message ever had headers: spares `gone` a sum
         self.acked = self.purged = self.dropped = self.dead_lettered = self.moved_in = 0
-        self.expired_leases = self.returned_count = 0
+        self.expired_leases = self.returned_count = self.expired = self.moved_out = 0
         self.set_policy(policy, default_max_bytes)
 
     def set_policy(self, policy: QueuePolicy, default_max_bytes: int) -> None:
@@ -129,6 +132,25 @@ class QueueState:
         self.timeout_ns = int(policy.visibility_timeout_s * NANOSECONDS)
         self.max_messages = FOREVER_NS if policy.max_messages is None else policy.max_messages
         self.max_bytes = default_max_bytes if policy.max_bytes is None else policy.max_bytes
+        self.ttl_ns = 0 if policy.ttl_s is None else int(policy.ttl_s * NANOSECONDS)
+        self.dedup.window_ns = int(policy.dedup_window_s * NANOSECONDS)
+        if self.rich is not None:
+            self.rich.configure(policy)
+        elif not policy.is_plain():
+            self.enrich()
+
+    def enrich(self) -> RichOrder:
+        """From now on this queue is more than first in, first out (see `rich`)."""
+        if self.rich is not None:
+            return self.rich
+        self.rich = rich = RichOrder(self.policy, self.delayed, self.in_flight() + self.reserved)
+        for _, entry in self.returned:
+            rich.arrive(entry, 0)
+        for entry in self.ready:
+            rich.arrive(entry, 0)
+        self.returned.clear()
+        self.ready.clear()
+        return rich
 
     # put
 
@@ -145,10 +167,12 @@ class QueueState:
         self.live += 1
         self.size_bytes += size
         entry = (number, kind, body, b"", None)
-        if visible:
+        if not visible:
+            self.pending += 1
+        elif self.rich is None:
             self.ready.append(entry)
         else:
-            self.pending += 1
+            self.rich.arrive(entry, 0)
         return entry
 
     def put_one(
@@ -218,28 +242,44 @@ class QueueState:
         Either all of them have traits or none has.
         """
         self.pending -= len(entries)
-        if entries[0][4] is None:
+        if entries[0][4] is None and self.rich is None:
             self.ready.extend(entries)
             return
         for entry in entries:
-            self.place(entry)
+            traits = entry[4]
+            self.arrive(entry, 0, 0 if traits is None else traits.due_ns)
 
-    def place(self, entry: Entry) -> None:
-        """Put a new message in the order, or let it wait for its due time."""
+    def arrive(self, entry: Entry, attempts: int, due_ns: int) -> None:
+        """A message is new in the order: put, moved in, or found by recovery."""
+        rank = rank_of(entry)
+        if attempts > 0:
+            self.attempts[rank] = attempts
         traits = entry[4]
-        if traits is not None and traits.due_ns:
-            heappush(self.delayed, (traits.due_ns, rank_of(entry), entry))
+        rich = self.rich
+        if rich is None and traits is not None and (traits.key or traits.expires_ns):
+            rich = self.enrich()
+        if rich is not None:
+            rich.arrive(entry, due_ns)
+        elif due_ns:
+            heappush(self.delayed, (due_ns, rank, entry))
+        elif self.ready and rank < rank_of(self.ready[-1]):
+            heappush(self.returned, (rank, entry))
         else:
             self.ready.append(entry)
 
     # take
 
     def waiting(self) -> int:
-        """Messages that may be delivered now."""
+        """Messages that may be delivered now (but for limits), or wait behind their key."""
+        if self.rich is not None:
+            return self.rich.waiting()
         return len(self.ready) + len(self.returned)
 
     def take_one(self, now_ns: int, timeout_ns: int, holder: int) -> tuple[int, Entry, int] | None:
         """Lease the next message: (token, entry, attempts), or None if none is waiting."""
+        if self.rich is not None:
+            found = self.rich.take(now_ns)
+            return None if found is None else self.lease_one(found, now_ns, timeout_ns, holder)
         if self.returned:
             return self.lease_one(self._pop_returned(), now_ns, timeout_ns, holder)
         if not self.ready:
@@ -280,7 +320,7 @@ class QueueState:
 
         At least one; more only while their bodies and headers stay within ``most_bytes``.
         """
-        entries = self.pop_many(most, most_bytes)
+        entries = self.pop_many(most, most_bytes, now_ns)
         if not entries:
             return None
         ids = [entry[0] for entry in entries]
@@ -298,9 +338,11 @@ class QueueState:
             self.next_deadline_ns = deadline
         return token, lease
 
-    def pop_many(self, most: int, most_bytes: int) -> list[Entry]:
+    def pop_many(self, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
         """Take up to ``most`` entries out of the order, without a lease."""
         entries: list[Entry] = []
+        if self.rich is not None:
+            return self._pop_rich(self.rich, most, most_bytes, now_ns)
         while self.returned and len(entries) < most:
             entries.append(self._pop_returned())
         ready = self.ready
@@ -312,6 +354,18 @@ class QueueState:
             entries.extend(starmap(ready.popleft, repeat((), room)))
         if self.size_bytes > most_bytes and len(entries) > 1:
             return self._keep_within(entries, most_bytes)
+        return entries
+
+    @staticmethod
+    def _pop_rich(rich: RichOrder, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
+        entries: list[Entry] = []
+        total = 0
+        while len(entries) < most and (entry := rich.take(now_ns)) is not None:
+            total += size_of(entry)
+            if entries and total > most_bytes:
+                rich.give_back(entry, 0)
+                break
+            entries.append(entry)
         return entries
 
     def _keep_within(self, entries: list[Entry], most_bytes: int) -> list[Entry]:
@@ -349,6 +403,8 @@ class QueueState:
             self.live -= 1
             self.size_bytes -= len(entry[2]) + len(entry[3])
             self.acked += 1
+            if self.rich is not None:
+                self.rich.left(entry)
             return True
         # One of a batch.
         self.leases[token] = lease
@@ -412,7 +468,14 @@ class QueueState:
         return lease[2], lease[3]
 
     def gone(self, entries: list[Entry]) -> None:
-        """Count messages out (invariant 1); they are already out of every structure."""
+        """Messages that were in flight are settled (invariant 1)."""
+        self.count_out(entries)
+        if self.rich is not None:
+            for entry in entries:
+                self.rich.left(entry)
+
+    def count_out(self, entries: list[Entry]) -> None:
+        """Count messages out; they are already out of every structure."""
         # map over itemgetter: the sums run at C speed.
         self.live -= len(entries)
         self.size_bytes -= sum(map(len, map(_BODY, entries)))
@@ -427,11 +490,13 @@ class QueueState:
             self.headed = True
 
     def give_back(self, entry: Entry, attempts: int, due_ns: int) -> None:
-        """Put a message back in its place: at once (``due_ns`` 0) or from a time on."""
+        """A message that was in flight waits again: at once (``due_ns`` 0) or from a time on."""
         rank = rank_of(entry)
         if attempts > 0:
             self.attempts[rank] = attempts
-        if due_ns:
+        if self.rich is not None:
+            self.rich.give_back(entry, due_ns)
+        elif due_ns:
             heappush(self.delayed, (due_ns, rank, entry))
         else:
             heappush(self.returned, (rank, entry))
@@ -439,7 +504,10 @@ class QueueState:
     def restore(self, entries: list[Entry]) -> None:
         """Put reserved messages back in their places."""
         for entry in entries:
-            heappush(self.returned, (rank_of(entry), entry))
+            if self.rich is not None:
+                self.rich.give_back(entry, 0)
+            else:
+                heappush(self.returned, (rank_of(entry), entry))
 
     # time
 
@@ -460,14 +528,72 @@ class QueueState:
         count = 0
         while self.delayed and self.delayed[0][0] <= now_ns:
             _, rank, entry = heappop(self.delayed)
-            heappush(self.returned, (rank, entry))
+            if self.rich is not None:
+                self.rich.show(entry)
+            else:
+                heappush(self.returned, (rank, entry))
             count += 1
         return count
 
     def next_event_ns(self) -> int:
         """When something may be due here next; FOREVER_NS for never."""
-        due = self.delayed[0][0] if self.delayed else FOREVER_NS
-        return min(due, self.next_deadline_ns)
+        event_ns = self.next_deadline_ns
+        if self.delayed:
+            event_ns = min(event_ns, self.delayed[0][0])
+        if self.rich is not None:
+            event_ns = min(event_ns, self.rich.next_event_ns())
+        return event_ns
+
+    def drop_oldest(self, count: int, size_bytes: int) -> list[Entry]:
+        """Take out what has waited longest until a put of this size fits, if that helps."""
+        dropped: list[Entry] = []
+        while not self.fits(count, size_bytes):
+            waiting = self.entries()
+            if not waiting:
+                break
+            short = max(self.live + count - self.max_messages, 1)
+            oldest = sorted(waiting, key=rank_of)[:short]
+            self.take_out(oldest)
+            dropped += oldest
+        return dropped
+
+    def entries(self) -> list[Entry]:
+        """All that waits (not what is delayed), the next one first."""
+        if self.rich is not None:
+            return self.rich.entries()
+        return [*(entry for _, entry in sorted(self.returned)), *self.ready]
+
+    def take_out(self, entries: list[Entry]) -> None:
+        """Messages that wait leave for good."""
+        for entry in entries:
+            self.attempts.pop(rank_of(entry), None)
+        self.count_out(entries)
+        if self.rich is not None:
+            self.rich.remove(entries)
+            return
+        ids = {entry[0] for entry in entries}
+        if len(self.ready) >= len(ids) and not self.returned:
+            head = [self.ready.popleft() for _ in range(len(ids))]
+            if {entry[0] for entry in head} == ids:
+                return
+            self.ready.extendleft(reversed(head))
+        self.returned = [row for row in self.returned if row[1][0] not in ids]
+        heapify(self.returned)
+        self.ready = deque(entry for entry in self.ready if entry[0] not in ids)
+
+    def clear(self) -> list[Entry]:
+        """Take out everything that waits or is delayed."""
+        delayed = [entry for _, _, entry in self.delayed]
+        entries = [*self.entries(), *delayed]
+        self.delayed.clear()
+        if self.rich is not None:
+            self.rich.clear(delayed)
+        self.ready.clear()
+        self.returned.clear()
+        for entry in entries:
+            self.attempts.pop(rank_of(entry), None)
+        self.count_out(entries)
+        return entries
 
     def in_flight(self) -> int:
         """Messages held by leases."""

@@ -6,8 +6,9 @@ them; `Replay.finish` then builds the orders that the hot verbs work on.
 
 from __future__ import annotations
 
-from posthouse.core.queue import QueueState, rank_of
-from posthouse.core.state import HOLDER_DIED, BrokerState
+from posthouse.core.orders import rank_of
+from posthouse.core.queue import QueueState
+from posthouse.core.state import HOLDER_DIED, MAX_ATTEMPTS_REASON, BrokerState
 from posthouse.errors import BrokerBug
 from posthouse.records import (
     Closed,
@@ -40,6 +41,7 @@ class Replay:
     def __init__(self, state: BrokerState) -> None:
         self._state = state
         self._shelves: dict[int, _Shelf] = {}
+        self._read_ns = 0  # the clock, as the log last saw it
         self.epoch = 0
 
     def apply(self, record: Record) -> None:
@@ -65,8 +67,10 @@ class Replay:
             case Opened():
                 self.epoch = record.epoch
                 self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
+                # 0: what a recovery wrote again of the opening before its own.
+                self._read_ns = record.at_ns or self._read_ns
             case Closed():
-                pass
+                self._read_ns = record.at_ns
 
     def _shelf(self, number: int) -> _Shelf:
         shelf = self._shelves.get(number)
@@ -88,6 +92,10 @@ class Replay:
         shelf.entries.update([(entry[0], entry) for entry in entries])
         numbers = self._state.numbers
         numbers.last_id = max(numbers.last_id, entries[-1][0])
+        dedup = self._state.queues[record.queue].dedup
+        for entry in entries:
+            if entry[4] is not None and entry[4].dedup:
+                dedup.remember(entry[4].dedup, entry[0])
 
     def _settled(self, record: Settled) -> None:
         shelf = self._shelf(record.queue)
@@ -134,11 +142,13 @@ class Replay:
         records: list[Record] = []
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
+            if now_ns < self._read_ns:
+                records += self._turn_back(number, shelf, now_ns)
             # Arrival is rank order; only what moved in between queues can stand out of it.
             entries = sorted(shelf.entries.values(), key=rank_of)
             for entry in entries:
                 queue.count_in(entry)
-            self._fill(queue, shelf, entries)
+            self._fill(queue, shelf, entries, now_ns)
         for number in self._shelves:
             records += self._bury_exhausted(self._state.queues[number], now_ns)
         self._shelves.clear()
@@ -146,24 +156,35 @@ class Replay:
             queue.opened_with = queue.live
         return records
 
+    def _turn_back(self, number: int, shelf: _Shelf, now_ns: int) -> list[Record]:
+        """The clock was set back: let no delay wait until it shows the old time again.
+
+        Every due time moves back with it, in the log too, so that the next opening finds due
+        times that fit the clock of this one.
+        """
+        back_ns = self._read_ns - now_ns
+        moved = Returned(number, [], [], [])
+        for message_id, entry in shelf.entries.items():
+            traits = entry[4]
+            due_ns = shelf.due_ns.get(message_id)
+            if due_ns is None:
+                due_ns = 0 if traits is None else traits.due_ns
+            if due_ns > now_ns:
+                shelf.due_ns[message_id] = due_ns = max(due_ns - back_ns, 0)
+                moved.ids.append(message_id)
+                moved.attempts.append(shelf.attempts.get(rank_of(entry), 0))
+                moved.due_ns.append(due_ns)
+        return [moved] if moved.ids else []
+
     @staticmethod
-    def _fill(queue: QueueState, shelf: _Shelf, entries: list[Entry]) -> None:
-        if not shelf.attempts and not shelf.due_ns:
-            for entry in entries:
-                queue.place(entry)
-            return
+    def _fill(queue: QueueState, shelf: _Shelf, entries: list[Entry], now_ns: int) -> None:
         for entry in entries:
-            rank = rank_of(entry)
-            attempts = shelf.attempts.get(rank, 0)
+            traits = entry[4]
             due_ns = shelf.due_ns.get(entry[0])
-            if attempts:
-                queue.attempts[rank] = attempts
-            if due_ns is None and not attempts:
-                queue.place(entry)
-            elif due_ns:
-                queue.give_back(entry, attempts, due_ns)
-            else:
-                queue.ready.append(entry)
+            if due_ns is None:
+                due_ns = 0 if traits is None else traits.due_ns
+            attempts = shelf.attempts.get(rank_of(entry), 0)
+            queue.arrive(entry, attempts, due_ns if due_ns > now_ns else 0)
 
     def _bury_exhausted(self, queue: QueueState, now_ns: int) -> list[Record]:
         most = queue.policy.retry.max_attempts
@@ -173,12 +194,12 @@ class Replay:
         if self._state.dead_letter_name(queue) == queue.name:
             return []
         records: list[Record] = []
-        entries = [entry for entry in queue.ready if rank_of(entry) in dead]
-        kept = [entry for entry in queue.ready if rank_of(entry) not in dead]
-        queue.ready.clear()
-        queue.ready.extend(kept)
-        for entry in entries:
-            attempts = queue.attempts.pop(rank_of(entry))
-            buried = self._state.bury(queue, entry, attempts, now_ns, "max_attempts", HOLDER_DIED)
+        entries = [entry for entry in queue.entries() if rank_of(entry) in dead]
+        counts = [queue.attempts[rank_of(entry)] for entry in entries]
+        queue.take_out(entries)
+        for entry, attempts in zip(entries, counts, strict=True):
+            buried = self._state.bury(
+                queue, entry, attempts, now_ns, MAX_ATTEMPTS_REASON, HOLDER_DIED, held=False
+            )
             records += buried or []
         return records

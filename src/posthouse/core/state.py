@@ -6,14 +6,23 @@ that finds nothing to do returns no records and has changed nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import msgspec
 
 from posthouse.core import letters
 from posthouse.core.leases import BatchLease
-from posthouse.core.queue import FOREVER_NS, Numbers, QueueState, rank_of
-from posthouse.model import DEFAULT_MAX_BYTES_MEMORY, NANOSECONDS, QueuePolicy, QueueStats
+from posthouse.core.orders import rank_of
+from posthouse.core.queue import Numbers, QueueState
+from posthouse.model import (
+    DEFAULT_MAX_BYTES_MEMORY,
+    FOREVER_NS,
+    NANOSECONDS,
+    QueuePolicy,
+    QueueStats,
+)
 from posthouse.records import (
     Declared,
     Delivered,
@@ -28,10 +37,11 @@ from posthouse.records import (
 DEAD_SUFFIX: Final = ".dead"
 PLAIN: Final = Traits()
 
-Late: TypeAlias = "list[tuple[QueueState, Entry, int, int]]"
-"""What a transaction lets be seen only once it is durable: `QueueState.give_back` arguments."""
+Late: TypeAlias = "list[tuple[QueueState, Callable[[], None]]]"
+"""What a transaction lets be seen only once it is durable: queues, and what to call then."""
 
 MAX_ATTEMPTS_REASON: Final = "max_attempts"
+EXPIRED_REASON: Final = "expired"
 EXPIRED_LEASE: Final = "the lease ran out"
 HOLDER_DIED: Final = "the process that held it ended"
 
@@ -126,7 +136,7 @@ class BrokerState:
             if buried is not None:
                 return buried
         queue.returned_count += 1
-        _show(queue, entry, attempts, due_ns, late)
+        _show(queue, partial(queue.give_back, entry, attempts, due_ns), late)
         return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
 
     def give_back(self, queue: QueueState, token: int, message_id: int) -> list[Record] | None:
@@ -158,7 +168,7 @@ class BrokerState:
             return buried
         queue.returned_count += 1
         due_ns = now_ns + queue.policy.retry.delay_ns(attempts, 1.0)
-        _show(queue, entry, attempts, due_ns, late)
+        _show(queue, partial(queue.give_back, entry, attempts, due_ns), late)
         return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
 
     def bury(
@@ -170,29 +180,95 @@ class BrokerState:
         reason: str,
         error: str | None,
         late: Late | None = None,
+        *,
+        held: bool = True,
     ) -> list[Record] | None:
-        """Move a released message to the dead-letter queue, or drop it where there is none.
+        """Move a message to the dead-letter queue, or drop it where there is none.
 
-        None (and nothing done) where the dead-letter queue is the queue itself.
+        ``held``: it was in flight and is out of its lease; else it is out of the order and
+        counted out. None (and nothing done) where the dead-letter queue is the queue itself.
         """
         target, records = self._dead_letter_queue(queue)
         if target is queue:
             return None
-        queue.gone([entry])
+        if held:
+            queue.gone([entry])
         if target is None:
             queue.dropped += 1
             records.append(Settled(queue.number, [entry[0]]))
             return records
         death = letters.death_headers(queue.name, reason, error, attempts, now_ns)
         traits = msgspec.structs.replace(
-            entry[4] or PLAIN, due_ns=0, rank=self.numbers.next_id(now_ns), death=death
+            entry[4] or PLAIN,
+            due_ns=0,
+            rank=self.numbers.next_id(now_ns),
+            death=death,
+            expires_ns=0,
+            dedup="",
         )
         queue.dead_lettered += 1
-        target.moved_in += 1
-        target.count_in(entry)
-        _show(target, (*entry[:4], traits), 0, 0, late)
-        records.append(Moved(queue.number, target.number, entry[0], traits))
+        records.append(self._move(queue, target, entry, traits, late))
         return records
+
+    @staticmethod
+    def _move(
+        queue: QueueState, target: QueueState, entry: Entry, traits: Traits, late: Late | None
+    ) -> Moved:
+        moved = (*entry[:4], traits)
+        target.count_in(moved)
+        target.moved_in += 1
+        _show(target, partial(target.arrive, moved, 0, 0), late)
+        return Moved(queue.number, target.number, entry[0], traits)
+
+    def redrive(self, queue: QueueState, most: int, now_ns: int) -> tuple[int, list[Record]]:
+        """Put up to ``most`` dead letters that wait here back where they died: (how many, records).
+
+        They begin anew: no attempts, at the end of the order. A letter whose origin is unknown
+        (nobody's, or this queue itself) stays.
+        """
+        records: list[Record] = []
+        count = 0
+        for entry in queue.entries():
+            if count == most:
+                break
+            traits = entry[4]
+            origin = self.by_name.get(letters.origin_of(traits.death)) if traits else None
+            if traits is None or origin is None or origin is queue:
+                continue
+            queue.take_out([entry])
+            back = msgspec.structs.replace(
+                traits, rank=self.numbers.next_id(now_ns), death=b"", due_ns=0
+            )
+            queue.moved_out += 1
+            records.append(self._move(queue, origin, entry, back, None))
+            count += 1
+        return count, records
+
+    def expire_waiting(self, queue: QueueState, now_ns: int, most: int) -> list[Record]:
+        """Let messages whose time to live is over go, by the policy: dead letters, or dropped."""
+        records: list[Record] = []
+        if queue.rich is None:
+            return records
+        for entry in queue.rich.expired(now_ns, most):
+            attempts = queue.attempts.pop(rank_of(entry), 0)
+            queue.count_out([entry])
+            queue.expired += 1
+            buried = None
+            if queue.policy.expired == "dead_letter":
+                buried = self.bury(queue, entry, attempts, now_ns, EXPIRED_REASON, None, held=False)
+            if buried is None:
+                queue.dropped += 1
+                buried = [Settled(queue.number, [entry[0]])]
+            records += buried
+        return records
+
+    def drop_oldest(self, queue: QueueState, count: int, size_bytes: int) -> list[Record]:
+        """Make room for a put by dropping what waited longest."""
+        dropped = queue.drop_oldest(count, size_bytes)
+        if not dropped:
+            return []
+        queue.dropped += len(dropped)
+        return [Settled(queue.number, [entry[0] for entry in dropped])]
 
     # time
 
@@ -226,6 +302,14 @@ class BrokerState:
         queue.next_deadline_ns = min(map(deadline_of, queue.leases.values()), default=FOREVER_NS)
         return records
 
+    def prolong(self, after_token: int, by_ns: int) -> None:
+        """Let the leases with tokens above ``after_token`` run ``by_ns`` longer."""
+        for queue in self.queues.values():
+            for token in reversed(list(queue.leases)):
+                if token <= after_token:
+                    break  # leases are kept in the order they were given
+                queue.extend(token, deadline_of(queue.leases[token]) + by_ns)
+
     def release_holder(self, holder: int) -> list[Record]:
         """Give back everything a holder has, the attempts not counted."""
         records: list[Record] = []
@@ -242,17 +326,9 @@ class BrokerState:
 
     def purge(self, queue: QueueState) -> tuple[int, list[Record]]:
         """Settle everything that waits or is delayed: (how many, records)."""
-        entries = list(queue.ready)
-        entries += [entry for _, entry in queue.returned]
-        entries += [entry for _, _, entry in queue.delayed]
+        entries = queue.clear()
         if not entries:
             return 0, []
-        queue.ready.clear()
-        queue.returned.clear()
-        queue.delayed.clear()
-        for entry in entries:
-            queue.attempts.pop(rank_of(entry), None)
-        queue.gone(entries)
         queue.purged += len(entries)
         return len(entries), [Settled(queue.number, [entry[0] for entry in entries])]
 
@@ -272,10 +348,9 @@ class BrokerState:
 
     def stats(self, queue: QueueState, now_ns: int) -> QueueStats:
         """What the queue holds and did."""
-        oldest = [queue.ready[0][0]] if queue.ready else []
-        oldest += [entry[0] for _, entry in queue.returned]
+        oldest = [min(entry[0] for entry in queue.entries())] if queue.waiting() > 0 else []
         in_flight = queue.in_flight()
-        gone = queue.acked + queue.purged + queue.dropped + queue.dead_lettered
+        gone = queue.acked + queue.purged + queue.dropped + queue.dead_lettered + queue.moved_out
         return QueueStats(
             name=queue.name,
             waiting=queue.waiting() + queue.reserved,
@@ -290,16 +365,18 @@ class BrokerState:
             dead_lettered=queue.dead_lettered,
             dropped=queue.dropped,
             purged=queue.purged,
+            expired=queue.expired,
+            deduplicated=queue.dedup.hits,
         )
 
 
-def _show(queue: QueueState, entry: Entry, attempts: int, due_ns: int, late: Late | None) -> None:
+def _show(queue: QueueState, show: Callable[[], None], late: Late | None) -> None:
     """Let a message that came back, or moved in, be seen: now, or when its frame is durable."""
     if late is None:
-        queue.give_back(entry, attempts, due_ns)
+        show()
     else:
         queue.pending += 1
-        late.append((queue, entry, attempts, due_ns))
+        late.append((queue, show))
 
 
 def deadline_of(lease: object) -> int:

@@ -44,31 +44,56 @@ Step: TypeAlias = "PutStep | SettleStep"
 def problem(steps: list[Step]) -> QueueFull | LeaseExpired | None:
     """Why these steps cannot be committed now; None if they can.
 
-    `QueueFull` may pass by waiting; `LeaseExpired` may not. Room that the transaction's own acks
-    free counts for its puts.
+    `QueueFull` may pass by waiting; `LeaseExpired` may not.
+    """
+    settled: set[tuple[int, int, int]] = set()
+    for step in steps:
+        if isinstance(step, PutStep):
+            continue
+        queue = step.queue
+        key = (queue.number, step.token, step.message_id)
+        if key in settled or not queue.holds(step.token, step.message_id):
+            return LeaseExpired(
+                f"message {step.message_id:016x} of queue {queue.name!r} is no longer held: its "
+                "lease ran out, or it was settled already; nothing of the transaction was done",
+                [step.message_id],
+            )
+        settled.add(key)
+    full = short_of_room(steps)
+    if full is not None:
+        return QueueFull(f"queue {full.name!r} has no room for the transaction")
+    return None
+
+
+def short_of_room(steps: list[Step]) -> QueueState | None:
+    """A queue that has no room for the puts; None if they all have.
+
+    Room that the transaction's own settlements free counts for its puts.
     """
     change: dict[int, tuple[QueueState, int, int]] = {}
-    settled: set[tuple[int, int, int]] = set()
     for step in steps:
         queue = step.queue
         _, count, size = change.get(queue.number, (queue, 0, 0))
         if isinstance(step, PutStep):
             change[queue.number] = (queue, count + 1, size + len(step.body) + len(step.headers))
-            continue
-        key = (queue.number, step.token, step.message_id)
-        if key in settled or not queue.holds(step.token, step.message_id):
-            return LeaseExpired(
-                f"message {step.message_id:x} of queue {queue.name!r} is no longer held: its "
-                "lease ran out, or it was settled already; nothing of the transaction was done"
-            )
-        settled.add(key)
-        if step.verb == "ack":
+        elif queue.holds(step.token, step.message_id) and _leaves(step):
             size -= queue.held_size(step.token, step.message_id)
             change[queue.number] = (queue, count - 1, size)
     for queue, count, size in change.values():
         if (count > 0 or size > 0) and not queue.fits(count, size):
-            return QueueFull(f"queue {queue.name!r} has no room for the transaction")
+            return queue
     return None
+
+
+def _leaves(step: SettleStep) -> bool:
+    """Whether the message will be out of its queue: acked, or dead and moved or dropped."""
+    if step.verb == "ack":
+        return True
+    policy = step.queue.policy
+    if policy.dead_letter == step.queue.name:
+        return False
+    attempts = step.queue.attempts_of(step.token, step.message_id)
+    return step.verb == "reject" or attempts >= policy.retry.max_attempts
 
 
 def commit(
@@ -85,6 +110,11 @@ def commit(
     for step in steps:
         queue = step.queue
         if isinstance(step, PutStep):
+            dedup = "" if step.traits is None else step.traits.dedup
+            known = queue.dedup.find(dedup, now_ns) if dedup else 0
+            if known:
+                ids.append(known)
+                continue
             entry: Entry = (
                 state.numbers.next_id(now_ns),
                 step.kind,
@@ -95,6 +125,8 @@ def commit(
             queue.count_in(entry)
             queue.pending += 1
             ids.append(entry[0])
+            if dedup:
+                queue.dedup.remember(dedup, entry[0])
             # One record each: a Put's ids are consecutive, and so are its messages' sequences.
             records.append(Put(queue.number, producer, sequence, [entry]))
             sequence += 1

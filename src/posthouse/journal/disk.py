@@ -68,6 +68,11 @@ class Disk:
         self.number, self._salt, self._seed = number, salt, seed_of(salt)
         self.position = self.synced = position
 
+    def latch(self, error: BaseException) -> None:
+        """Write nothing more: something else of the log failed."""
+        if self.failed is None:
+            self.failed = error if isinstance(error, OSError) else OSError(str(error))
+
     def note_spare(self, name: str) -> None:
         """There is a spare of this name: give no new one the same."""
         match = SPARE_NAME.fullmatch(name)
@@ -101,6 +106,22 @@ class Disk:
             if self.position > self.size_bytes:
                 self.size_bytes = self.position
             return size
+
+    def write_all(self, frames: list[SealedFrame]) -> None:
+        """Write frames behind one another; all of them are on disk on return.
+
+        Raises:
+            OSError: they are not, and the disk takes nothing more.
+        """
+        with _Latch(self):
+            assert self._fd is not None
+            parts: list[bytes] = []
+            for sealed in frames:
+                parts += (build_frame(sealed, self._seed, self.synced), sealed.payload)
+            self._files.pwritev_sync(self._fd, parts, self.position)
+            self.position += sum(map(len, parts))
+            self.synced = self.position
+            self.size_bytes = max(self.size_bytes, self.position)
 
     def sync(self) -> None:
         """Make all that was written durable.
@@ -187,6 +208,9 @@ class Disk:
             OSError: the disk failed, and takes nothing more.
         """
         with _Latch(self):
+            # What says that the segment is not needed, and what settled its messages, must not be
+            # lost after it (with sync="commit" it is on disk already).
+            self._sync()
             path = path_in(self._directory, segment_name(number))
             spare = None
             fd = self._files.open(path)

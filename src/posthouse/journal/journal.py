@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from posthouse.clock import SystemClock
-from posthouse.errors import BrokerBug, PosthouseError
+from posthouse.errors import BrokerBug, PosthouseError, UnknownOutcome
 from posthouse.journal.attempts import Attempts
 from posthouse.journal.codec import entries_bound, size_bound
 from posthouse.journal.disk import DiskLatched
@@ -111,7 +111,7 @@ class LogJournal:
             settle_room=lambda: self.settle_room,
             snapshot=snapshot,
         )
-        self._pipeline = Pipeline(disk, writer, self._durable, self._fail)
+        self._pipeline = Pipeline(disk, writer, self._durable, self._write_failed)
         self._upkeep = Upkeep(
             disk,
             writer,
@@ -180,7 +180,8 @@ class LogJournal:
             if group.operations >= self._group_operations:
                 self._seal()
             return group
-        group = self._begin()
+        # Later settlements join it unchecked: it begins only where they all fit.
+        group = self._begin(SETTLE_BYTES + self._room.margin)
         self._ids = [message_id]
         self._settle_queue = queue
         group.records.append(Settled(queue, self._ids))
@@ -399,8 +400,10 @@ class LogJournal:
         """
         if self._halt.halted:
             self._halt.refuse()
-        if size_bytes > self.room:
+        while size_bytes > self.room:
             await self._upkeep.wait_for(size_bytes)
+            if self._halt.halted:
+                self._halt.refuse()
 
     # Flushing and stopping
 
@@ -444,11 +447,16 @@ class LogJournal:
         """
         if self._halt.halted and self.failure is None:
             return
+        patience_s = self._close_deadline_s
         try:
-            async with asyncio.timeout(self._close_deadline_s):
+            async with asyncio.timeout(patience_s):
                 await self._close()
         except TimeoutError as error:
+            patience_s = 0
             self._fail(OSError("the disk did not answer in time to close"))
+            raise self._halt.stopped() from error
+        except UnknownOutcome as error:
+            # Nothing that a caller asked for is in doubt: those who wait are told themselves.
             raise self._halt.stopped() from error
         finally:
             self._halt.close()
@@ -456,7 +464,7 @@ class LogJournal:
             self._upkeep.stop(None)
             self._idle.stop()
             self._writer.submit(self._log.abandon, lambda result, error: None)
-            self._writer.close(0 if self.failure is not None else self._close_deadline_s)
+            self._writer.close(patience_s)
 
     async def _close(self) -> None:
         if self.failure is not None:
@@ -464,8 +472,9 @@ class LogJournal:
         # Nothing may follow the frame of the clean close.
         self._idle.stop()
         self._upkeep.stop(None)
-        await self.flush()
+        # Now, not after the flush: a take that is refused meanwhile may have counted an attempt.
         facts = self._snapshot()
+        await self.flush()
         # The clean close makes the attempts ring void: what it knows goes into the log.
         if sum(map(size_bound, facts)) + SETTLE_BYTES <= self.settle_room:
             self._begin().flags = FLAG_CLOSED
@@ -474,20 +483,29 @@ class LogJournal:
 
     def _fail(self, error: BaseException) -> None:
         """The disk failed: nothing is written any more, and whoever waits is told."""
+        self._give_up(error, len(self._pipeline.in_flight))
+
+    def _write_failed(self, error: BaseException) -> None:
+        """The oldest group under way failed; those behind it are not written any more."""
+        self._give_up(error, 0 if isinstance(error, DiskLatched) else 1)
+
+    def _give_up(self, error: BaseException, begun: int) -> None:
+        """Stop for good; of ``begun`` groups nobody knows whether they are on disk."""
         if self.failure is not None:
             return
         self.failure = self._halt.fail(error)
         self.room = self.settle_room = _NONE
+        self._log.disk.latch(error)
+        self._idle.stop()
         groups = self._pipeline.give_up()
-        begun = not isinstance(error, DiskLatched)
         if self._open is not None:
             groups.append(self._open)
             self._open = None
         self._forget_open_records()
         for index, group in enumerate(groups):
+            tell = self._halt.unknown if index < begun else self._halt.stopped
             for waiter in group.waiters:
                 if not waiter.done():
-                    unknown = begun and index == 0
-                    waiter.set_exception(self._halt.unknown() if unknown else self._halt.stopped())
+                    waiter.set_exception(tell())
         self._upkeep.stop(self._halt.stopped)
         self._on_failure(self.failure)

@@ -30,7 +30,7 @@ from posthouse.journal.format import (
     spare_name,
 )
 from posthouse.journal.live import LiveTable
-from posthouse.journal.options import MIB, LogOptions, Roll, SealedFrame, Spare
+from posthouse.journal.options import LogOptions, Roll, SealedFrame, Spare
 from posthouse.journal.recovery import Recovered, Recovery, RecoveryReport, read_segment
 from posthouse.journal.ring import Ring, RingReplay, read_ring
 from posthouse.records import Declared, Opened, Record
@@ -73,7 +73,7 @@ class Log:
         self.oldest = 1
         self.ring = Ring(files, directory, options.ring_slots)
         self._files = files
-        self._lock = lock
+        self._lock: int | None = lock
 
     @property
     def epoch(self) -> int:
@@ -90,14 +90,17 @@ class Log:
         return [self.opened, *self.catalog.values()]
 
     def abandon(self) -> None:
-        """Close the files and release the lock. Writes nothing."""
+        """Close the files and release the lock, once. Writes nothing."""
+        lock, self._lock = self._lock, None
         try:
             self.disk.close()
         finally:
             try:
                 self.ring.close()
             finally:
-                self._files.close(self._lock)
+                # Closing a number twice could close somebody else's file.
+                if lock is not None:
+                    self._files.close(lock)
 
 
 def open_log(
@@ -153,9 +156,9 @@ def _open(
 ) -> None:
     directory = log.directory
     listing = list_directory(files, directory)
-    if listing.spares:
-        # A segment that became a spare may still be one on disk: not to be written over before.
-        files.fsync_dir(directory)
+    # What a killed process renamed may not be on disk: a segment that became a spare must not be
+    # written over, nor segments be added to a log whose FORMAT file could be lost.
+    files.fsync_dir(directory)
     if listing.formatted:
         check_format(files, directory)
         check_segments(listing, directory)
@@ -209,7 +212,7 @@ def _tidy(log: Log, files: Files, listing: Listing) -> None:
 
 def first_size(options: LogOptions) -> int:
     """How much of a new segment is prewritten at first, bytes."""
-    return min(options.segment_bytes, 2 * MIB + 64 * 1024)
+    return min(options.segment_bytes, options.first_bytes)
 
 
 def _create(log: Log, files: Files, now_ns: int) -> None:
@@ -237,7 +240,7 @@ def _resume(
     log.next_sequence = sequence + 1
     if recovered.append:
         log.disk.adopt(last.number, last.salt, recovered.cut_at)
-        log.disk.write(_frame([log.opened], sequence, log.oldest), None)
+        log.disk.write_all([*recovered.tail, _frame([log.opened], sequence, log.oldest)])
         return
     deliveries = replay.deliveries(recovered.epoch)
     log.report.attempts = sum(len(record.ids) for record in deliveries)

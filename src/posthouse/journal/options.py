@@ -25,6 +25,8 @@ class LogOptions:
     Attributes:
         segment_bytes: a segment's size, at least 64 KiB (default 64 MiB). A group that is larger
             gets a segment as large as it needs.
+        first_bytes: so much of a new segment is prewritten at first (default 2 MiB and 64 KiB, at
+            most ``segment_bytes``); it grows ahead of need.
         ring_slots: deliveries that one of the attempts ring's two banks holds (default 4,096).
         group_bytes: a commit group is sealed at this size (default 8 MiB).
         group_operations: or at this many operations (default 10,000).
@@ -43,6 +45,7 @@ class LogOptions:
     """
 
     segment_bytes: int = 64 * MIB
+    first_bytes: int = 2 * MIB + 64 * 1024
     ring_slots: int = 4096
     group_bytes: int = 8 * MIB
     group_operations: int = 10_000
@@ -56,6 +59,7 @@ class LogOptions:
     def __post_init__(self) -> None:
         for name, least, most in (
             ("segment_bytes", MIN_SEGMENT_BYTES, 1 << 30),
+            ("first_bytes", MIN_SEGMENT_BYTES, 1 << 30),
             ("ring_slots", 16, 1 << 20),
             ("group_bytes", 4096, 1 << 30),
             ("group_operations", 1, 1_000_000),

@@ -68,8 +68,8 @@ class Recovered:
 
     Attributes:
         last: the last segment.
-        append: whether to go on writing behind it; else at ``cut_at`` it ends.
-        cut_at: offset in the last segment.
+        append: whether to go on in it, from ``cut_at`` on; else it ends there.
+        cut_at: offset in the last segment, below which all is known to be on disk.
         tail: the frames of the last segment from there on, to be written again.
         next_sequence: of the next group.
         epoch: of the last opening.
@@ -222,13 +222,13 @@ class Recovery:
         """Judge and replay the last segment."""
         scan, number = segment.scan, segment.header.number
         append = self._check(segment, None) is Verdict.APPEND
-        # Frames above the cut may be in the page cache only: they are written again elsewhere.
-        synced = max(scan.durable_upto, segment.header.published)
-        cut_at = scan.stop if append else synced
+        # Frames above the cut may be in the page cache only, that of a clean close included: they
+        # are written again.
+        cut_at = max(scan.durable_upto, segment.header.published)
         kept = [frame for frame in scan.frames if frame.offset < cut_at]
         tail = scan.frames[len(kept) :]
         self._replay(segment, kept, number)
-        self._replay(segment, tail, number + 1)
+        self._replay(segment, tail, number if append else number + 1)
         if not append:
             self._report.clean = False
             self._report.truncated_at = (segment.path, scan.stop)

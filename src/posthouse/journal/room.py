@@ -69,6 +69,7 @@ class Room:
         self, options: LogOptions, segment: int, size_bytes: int, left: int, spares: list[Spare]
     ) -> None:
         self._segment_bytes = options.segment_bytes
+        self._first_bytes = options.first_bytes
         self._pending_bytes = options.pending_bytes
         self._ahead = min(MIB, options.segment_bytes // 4)
         self.base = min(MIB, options.segment_bytes // 4)
@@ -198,5 +199,5 @@ class Room:
     def _spare_size(self, usable: int, generous: bool = True) -> int:
         size = usable * 16 // 15 + SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + self.catalog_bytes
         if generous:
-            size = max(size, min(self.capacity, 2 * MIB))
+            size = max(size, min(self.capacity, self._first_bytes))
         return -(-size // _PAGE) * _PAGE

@@ -10,10 +10,18 @@ from posthouse.engine import Engine
 from posthouse.errors import LeaseExpired, QueueFull, QueueShutDown
 from posthouse.journal.group import Group
 from posthouse.lane import Lane
-from posthouse.model import MAX_BODY_BYTES
+from posthouse.model import MAX_BODY_BYTES, MAX_DEDUP_BYTES, MAX_KEY_BYTES
+from posthouse.records import Traits
 
-TRAITS_BYTES: Final = 64
+MOST_TRAITS_BYTES: Final = 64 + MAX_KEY_BYTES + MAX_DEDUP_BYTES
 RECORD_BYTES: Final = 128
+
+
+def traits_room(traits: Traits | None) -> int:
+    """The most that a message's traits take on disk, bytes."""
+    if traits is None:
+        return 0
+    return MOST_TRAITS_BYTES + len(traits.death)
 
 
 class PortBase:
@@ -50,16 +58,20 @@ class PortBase:
     def check_open(self) -> None:
         """Raise what a call on a stopped broker or a shut-down handle should raise."""
         self._check_stopped()
+        self._engine.check_loop()
         if self._most_body < 0:
             raise shut_down_error(self._state.name)
 
-    def expired(self, message_id: int, count: int = 1) -> LeaseExpired:
-        more = f" (and {count - 1} more)" if count > 1 else ""
+    def expired(self, numbers: list[int]) -> LeaseExpired:
+        """What to raise for messages that are not held."""
+        more = f" (and {len(numbers) - 1} more)" if len(numbers) > 1 else ""
         return LeaseExpired(
-            f"message {message_id:x}{more} of queue {self._state.name!r} is no longer held: "
-            f"{EXPIRED_LEASE} or it was settled elsewhere; it may be delivered again"
+            f"message {numbers[0]:016x}{more} of queue {self._state.name!r} is no longer held: "
+            f"{EXPIRED_LEASE} or it was settled elsewhere; it may be delivered again",
+            numbers,
         )
 
 
 def shut_down_error(name: str) -> QueueShutDown:
+    """What a handle that was shut down raises."""
     return QueueShutDown(f"queue {name!r} was shut down in this process")

@@ -7,10 +7,7 @@ the waiting form.
 
 from __future__ import annotations
 
-from threading import get_ident
-
-from posthouse.core.queue import rank_of
-from posthouse.engine import wrong_loop
+from posthouse.core.orders import rank_of
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.journal.group import Group
 from posthouse.model import QueueStats
@@ -40,23 +37,31 @@ class Port(PutPort, TakePort, SettlePort):
         """Whether a put of an empty message would have to wait."""
         return not self._state.fits(1, 0)
 
+    def last_group(self) -> Group | None:
+        """What must be durable for all that was done so far to be; None: it is."""
+        return self._engine.journal.last_group()
+
     def stats(self) -> QueueStats:
         """The queue's figures."""
+        self._check_stopped()
         return self._engine.state.stats(self._state, self._engine.now_ns())
 
     def peek(self, most: int) -> list[tuple[Entry, int]]:
         """The next messages in order, untouched: (entry, attempts so far)."""
+        self._check_stopped()
         state = self._state
-        entries = [entry for _, entry in state.returned]
-        entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
-        entries.sort(key=rank_of)
+        if state.rich is None:
+            entries = [entry for _, entry in sorted(state.returned)[:most]]
+            entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
+            entries.sort(key=rank_of)
+        else:
+            entries = state.entries()
         return [(entry, state.attempts.get(rank_of(entry), 0)) for entry in entries[:most]]
 
     def purge(self) -> tuple[int, Group | None]:
         """Settle everything that waits or is delayed: (how many, what to wait for)."""
-        if get_ident() != self._thread:
-            wrong_loop()
         engine = self._engine
+        engine.check_loop()
         state = self._state
         engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * state.live)
         count, records = engine.state.purge(state)
@@ -64,9 +69,23 @@ class Port(PutPort, TakePort, SettlePort):
         self._lane.left()
         return count, group
 
+    def redrive(self, most: int) -> tuple[int, Group | None]:
+        """Put dead letters back where they died: (how many, what to wait for).
+
+        Raises:
+            StorageFull: there is no room to write that down; nothing was done.
+        """
+        engine = self._engine
+        engine.check_loop()
+        engine.check_settle_room(RECORD_BYTES * most)
+        count, records = engine.state.redrive(self._state, most, engine.now_ns())
+        group = engine.keep(records) if records else None
+        return count, group
+
     async def joined(self) -> None:
         """Return when the queue holds nothing."""
         self._check_stopped()
+        self._engine.check_loop()
         await self._lane.joined()
 
     def shut_down(self, *, immediate: bool) -> None:
@@ -76,4 +95,5 @@ class Port(PutPort, TakePort, SettlePort):
         if immediate:
             self._may_take = False
         lane.shut = True
-        lane.fail(shut_down_error(self._state.name))
+        # Who joins waits for the end of what is there: a shutdown does not keep it from coming.
+        lane.fail(shut_down_error(self._state.name), joiners=immediate)

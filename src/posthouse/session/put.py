@@ -6,14 +6,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from threading import get_ident
 
+import msgspec
+
 from posthouse.core.transaction import PutStep
 from posthouse.engine import wrong_loop
 from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
-from posthouse.journal.format import PUT_OVERHEAD_BYTES
+from posthouse.journal.format import PUT_OVERHEAD_BYTES, SETTLE_BYTES
 from posthouse.journal.group import Group
-from posthouse.model import MAX_BATCH_BYTES, MAX_BATCH_MESSAGES, MAX_BODY_BYTES, MAX_HEADERS_BYTES
+from posthouse.model import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_MESSAGES,
+    MAX_BODY_BYTES,
+    MAX_HEADERS_BYTES,
+    check_seconds,
+)
 from posthouse.records import Entry, Traits
-from posthouse.session.base import TRAITS_BYTES, PortBase
+from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, traits_room
 from posthouse.session.line import in_line_async
 
 
@@ -31,6 +39,8 @@ class PutPort(PortBase):
             self._check_size(body, b"")
         if lane.line:
             return None
+        if self._state.ttl_ns:
+            return self.put_one(kind, body)
         if journal.instant:
             entry = self._state.put_plain(engine.tick_ns or engine.tick(), kind, body, True)
             if entry is None:
@@ -64,14 +74,40 @@ class PutPort(PortBase):
         size = len(body) + len(headers)
         if size > self._most_body:
             self._check_size(body, headers)
-        if size + PUT_OVERHEAD_BYTES > journal.room or lane.line:
-            return None
         state = self._state
+        if traits is not None or state.ttl_ns:
+            traits = self._complete(traits)
+            if traits is not None and traits.dedup:
+                known = state.dedup.find(traits.dedup, engine.tick_ns or engine.tick())
+                if known:
+                    return known, journal.last_group()
+        if size + PUT_OVERHEAD_BYTES + traits_room(traits) > journal.room or lane.line:
+            return None
         entry = state.put_one(engine.tick_ns or engine.tick(), kind, body, headers, traits)
         if entry is None:
             return None
+        if traits is not None and traits.dedup:
+            state.dedup.remember(traits.dedup, entry[0])
         engine.sequence = sequence = engine.sequence + 1
         return entry[0], self._journal_put(sequence, [entry])
+
+    def _complete(self, traits: Traits | None) -> Traits | None:
+        """The message's traits with what the queue's policy adds.
+
+        Raises:
+            BadArgument: a priority in a queue of another order.
+        """
+        state = self._state
+        if traits is not None and traits.priority and state.policy.order != "priority":
+            raise BadArgument(
+                f"queue {state.name!r} has order {state.policy.order!r}; a priority needs a "
+                "queue with order='priority'"
+            )
+        if not state.ttl_ns or (traits is not None and traits.expires_ns):
+            return traits
+        engine = self._engine
+        expires_ns = (engine.tick_ns or engine.tick()) + state.ttl_ns
+        return msgspec.structs.replace(traits or Traits(), expires_ns=expires_ns)
 
     def put_many(
         self,
@@ -97,7 +133,9 @@ class PutPort(PortBase):
             self._check_batch(bodies, headers, size)
         if count > MAX_BATCH_MESSAGES:
             raise BadArgument(f"a batch has at most {MAX_BATCH_MESSAGES:,} messages, not {count:,}")
-        if self._batch_room(count, size, traits) > journal.room or lane.line:
+        traits = self._complete(traits)
+        each = PUT_OVERHEAD_BYTES + traits_room(traits)
+        if size + count * each > journal.room or lane.line:
             return None
         state = self._state
         now_ns = engine.tick_ns or engine.tick()
@@ -120,10 +158,6 @@ class PutPort(PortBase):
             if entries[0][4] is not None:
                 engine.schedule(lane)
         return group
-
-    @staticmethod
-    def _batch_room(count: int, size: int, traits: Traits | None) -> int:
-        return size + count * (PUT_OVERHEAD_BYTES + (TRAITS_BYTES if traits is not None else 0))
 
     def _check_size(self, body: bytes, headers: bytes) -> None:
         self.check_open()
@@ -158,18 +192,17 @@ class PutPort(PortBase):
         state = self._state
         count = len(bodies)
         size = sum(map(len, bodies)) + count * len(headers)
-        if not state.could_fit(count, size):
-            raise QueueFull(
-                f"queue {state.name!r} can never hold this: {count:,} messages of {size:,} bytes; "
-                f"its limits are {state.policy.max_messages} messages, {state.max_bytes:,} bytes"
-            )
-        need = size + count * (PUT_OVERHEAD_BYTES + TRAITS_BYTES)
-        self.check_may_wait(count, size)
+        need = size + count * (PUT_OVERHEAD_BYTES + MOST_TRAITS_BYTES)
+        if timeout_s is not None:
+            check_seconds("timeout", timeout_s)
+        self._check_line(count, size)
 
         async def try_it() -> tuple[int, Group | None] | None:
             lane = self._lane
             while True:
                 self.check_open()
+                if state.policy.overflow == "drop_oldest" and not state.fits(count, size):
+                    self._drop_oldest(count, size)
                 if need > self._engine.journal.room:
                     await self._engine.journal.make_room(need)
                     continue
@@ -179,11 +212,32 @@ class PutPort(PortBase):
                     placed = attempt()
                 finally:
                     lane.line = True
-                if placed is not None or not state.fits(count, size):
+                if placed is not None:
                     return placed
+                if not state.fits(count, size):
+                    # The policy may be another one by now.
+                    self._check_line(count, size)
+                    return None
 
         async with asyncio.timeout(timeout_s):
             return await in_line_async(self._lane, try_it)
+
+    def _drop_oldest(self, count: int, size_bytes: int) -> None:
+        engine = self._engine
+        engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * self._state.live)
+        records = engine.state.drop_oldest(self._state, count, size_bytes)
+        if records:
+            engine.keep(records)
+
+    def _check_line(self, count: int, size_bytes: int) -> None:
+        state = self._state
+        if not state.could_fit(count, size_bytes):
+            raise QueueFull(
+                f"queue {state.name!r} can never hold this: {count:,} messages of "
+                f"{size_bytes:,} bytes; its limits are {state.policy.max_messages} messages, "
+                f"{state.max_bytes:,} bytes"
+            )
+        self.check_may_wait(count, size_bytes)
 
     def check_may_wait(self, count: int, size_bytes: int) -> None:
         """Raise what a put that may not wait should raise.
@@ -203,4 +257,5 @@ class PutPort(PortBase):
         """A put as a transaction's step. Raises MessageTooLarge, QueueShutDown."""
         if len(body) + len(headers) > self._most_body:
             self._check_size(body, headers)
+        traits = self._complete(traits)
         return PutStep(self._state, kind, body, headers, traits)

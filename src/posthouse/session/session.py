@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from posthouse.core.transaction import PutStep, Step
+from posthouse.core import letters
+from posthouse.core.transaction import PutStep, SettleStep, Step, problem, short_of_room
 from posthouse.engine import Engine
-from posthouse.errors import MessageTooLarge, QueueFull
+from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.model import MAX_BATCH_BYTES, QueuePolicy, QueueStats
 from posthouse.session.base import RECORD_BYTES
@@ -32,6 +33,11 @@ class Session:
         engine.check_loop()
         return Port(engine, engine.declare(name, policy), self.holder)
 
+    def policy(self, name: str) -> QueuePolicy | None:
+        """The policy of the queue of that name; None if there is no such queue."""
+        queue = self.engine.state.by_name.get(name)
+        return None if queue is None else queue.policy
+
     def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""
         return sorted(self.engine.state.by_name)
@@ -49,6 +55,7 @@ class Session:
 
         ``done`` is called in the step that decides, before the wait for the disk. Waits for
         room in a full queue outside of any lock. Raises:
+            BadArgument: a message or a queue is of another broker; nothing was done.
             LeaseExpired: a lease ran out before the commit; nothing was done.
             QueueFull: a queue that rejects (or could never take it) is full; nothing was done.
             TimeoutError: no room within ``timeout_s`` seconds; nothing was done.
@@ -56,6 +63,9 @@ class Session:
         """
         engine = self.engine
         engine.check_loop()
+        for step in steps:
+            if engine.state.queues.get(step.queue.number) is not step.queue:
+                raise BadArgument(f"queue {step.queue.name!r} is another broker's")
         size = sum(_step_bytes(step) for step in steps)
         if size > MAX_BATCH_BYTES:
             raise MessageTooLarge("the transaction", size, MAX_BATCH_BYTES)
@@ -79,23 +89,31 @@ class Session:
         return ids
 
     async def _room_for(self, steps: list[Step]) -> None:
-        needs: dict[int, tuple[int, int]] = {}
-        for step in steps:
-            if isinstance(step, PutStep):
-                count, size = needs.get(step.queue.number, (0, 0))
-                size += len(step.body) + len(step.headers)
-                needs[step.queue.number] = (count + 1, size)
-        for number, (count, size) in needs.items():
-            lane = self.engine.lane(number)
-            state = lane.state
-            if state.fits(count, size):
-                continue
-            if state.policy.overflow == "reject" or not state.could_fit(count, size):
-                raise QueueFull(f"queue {state.name!r} has no room for the transaction's messages")
-            await in_line(lane, lambda: True if state.fits(count, size) else None)  # noqa: B023
+        queue = short_of_room(steps)
+        if queue is None:
+            return
+
+        def attempt() -> bool | None:
+            # Its own acks count, and a lease that runs out in line ends the waiting.
+            if problem(steps) is None or short_of_room(steps) is not queue:
+                return True
+            if not all(step.queue.holds(step.token, step.message_id) for step in settles):
+                return True
+            if queue.policy.overflow == "reject" or not queue.could_fit(count, size):
+                raise QueueFull(f"queue {queue.name!r} has no room for the transaction's messages")
+            return None
+
+        settles = [step for step in steps if isinstance(step, SettleStep)]
+        puts = [step for step in steps if isinstance(step, PutStep) and step.queue is queue]
+        count = len(puts)
+        size = sum(len(step.body) + len(step.headers) for step in puts)
+        if attempt() is None:
+            await in_line(self.engine.lane(queue.number), attempt)
 
 
 def _step_bytes(step: Step) -> int:
     if isinstance(step, PutStep):
         return len(step.body) + len(step.headers) + PUT_OVERHEAD_BYTES + RECORD_BYTES
-    return RECORD_BYTES + len(step.reason) * 4 + len(step.error or "") * 4
+    if step.verb == "ack":
+        return RECORD_BYTES
+    return RECORD_BYTES + letters.size_bound(step.reason, step.error)

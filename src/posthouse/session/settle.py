@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import get_ident
 
+from posthouse.core import letters
 from posthouse.core.transaction import SettleStep
 from posthouse.engine import wrong_loop
 from posthouse.errors import LeaseExpired
@@ -33,11 +34,13 @@ class SettlePort(PortBase):
             engine.check_settle_room(SETTLE_BYTES)
         state = self._state
         if not state.ack_one(token, message_id):
-            raise self.expired(message_id)
+            raise self.expired([message_id])
         group = None if journal.instant else journal.settle(state.number, message_id)
         lane = self._lane
         if lane.watched:
             lane.left()
+        if state.rich is not None:
+            engine.stir(lane)
         return group
 
     def ack_batch(self, token: int, ids: list[int]) -> Group | None:
@@ -47,22 +50,24 @@ class SettlePort(PortBase):
             LeaseExpired: some are not held (any more); the others were settled.
             StorageFull: there is no room to write that down; nothing was done.
         """
-        if get_ident() != self._thread:
-            wrong_loop()
         engine = self._engine
+        engine.check_loop()
         engine.check_settle_room(SETTLE_BYTES * len(ids))
         state = self._state
         missing: list[int] = []
         if not state.ack_batch(token, ids):
             held = [number for number in ids if state.ack_one(token, number)]
-            missing = [number for number in ids if number not in set(held)]
+            acked = set(held)
+            missing = [number for number in ids if number not in acked]
             ids = held
         group = engine.journal.settle_many(state.number, ids) if ids else None
         lane = self._lane
         if lane.watched:
             lane.left()
+        if state.rich is not None:
+            engine.stir(lane)
         if missing:
-            raise self.expired(missing[0], len(missing))
+            raise self.expired(missing)
         return group
 
     def nack(
@@ -85,10 +90,9 @@ class SettlePort(PortBase):
 
         Raises: as `ack_one`, except that the lease is not checked.
         """
-        if get_ident() != self._thread:
-            wrong_loop()
         engine = self._engine
-        engine.check_settle_room(RECORD_BYTES + 4 * len(error or ""))
+        engine.check_loop()
+        engine.check_settle_room(RECORD_BYTES + letters.size_bound("", error))
         state = self._state
         if delay_ns is None:
             attempts = state.attempts_of(token, message_id)
@@ -98,10 +102,9 @@ class SettlePort(PortBase):
 
     def reject(self, token: int, message_id: int, reason: str, error: str | None) -> Group | None:
         """Send a message to the dead-letter queue. Raises: as `ack_one`."""
-        if get_ident() != self._thread:
-            wrong_loop()
         engine = self._engine
-        engine.check_settle_room(RECORD_BYTES + 4 * len(reason) + 4 * len(error or ""))
+        engine.check_loop()
+        engine.check_settle_room(RECORD_BYTES + letters.size_bound(reason, error))
         records = engine.state.reject(
             self._state, token, message_id, engine.now_ns(), reason, error
         )
@@ -109,15 +112,14 @@ class SettlePort(PortBase):
 
     def give_back(self, token: int, message_id: int) -> Group | None:
         """Undo the delivery: available at once, the attempt not counted. Raises: as `ack_one`."""
-        if get_ident() != self._thread:
-            wrong_loop()
         engine = self._engine
+        engine.check_loop()
         engine.check_settle_room(RECORD_BYTES)
         return self._kept(engine.state.give_back(self._state, token, message_id), message_id)
 
     def _kept(self, records: list[Record] | None, message_id: int) -> Group | None:
         if records is None:
-            raise self.expired(message_id)
+            raise self.expired([message_id])
         return self._engine.keep(records)
 
     def holds(self, token: int, message_id: int) -> bool:
@@ -126,8 +128,8 @@ class SettlePort(PortBase):
 
     def extend(self, token: int, timeout_ns: int) -> None:
         """Let the lease run ``timeout_ns`` from now. Raises LeaseExpired."""
-        if get_ident() != self._thread:
-            wrong_loop()
+        self._check_stopped()
+        self._engine.check_loop()
         if not self._state.extend(token, self._engine.now_ns() + timeout_ns):
             raise LeaseExpired(f"the lease on queue {self._state.name!r} has run out")
         self._engine.schedule(self._lane)

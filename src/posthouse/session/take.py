@@ -5,10 +5,10 @@ from __future__ import annotations
 from threading import get_ident
 
 from posthouse.core.leases import BatchLease
-from posthouse.core.queue import rank_of
+from posthouse.core.orders import rank_of
 from posthouse.engine import wrong_loop
 from posthouse.records import Entry
-from posthouse.session.base import PortBase
+from posthouse.session.base import PortBase, shut_down_error
 
 
 class TakePort(PortBase):
@@ -22,19 +22,20 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if not (state.ready or state.returned) or not self._may_take:
+        if not (state.ready or state.returned or state.rich) or not self._may_take:
             return None
         engine = self._engine
         taken = state.take_one(
             engine.tick_ns or engine.tick(), timeout_ns or state.timeout_ns, self._holder
         )
         if taken is None:
+            engine.schedule(self._lane)  # a limit may let it be taken later
             return None
         journal = engine.journal
         if not journal.instant:
             journal.delivered(state.number, [rank_of(taken[1])], taken[2])
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns:
+        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
             engine.schedule(lane)
         return taken
 
@@ -45,7 +46,7 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if not (state.ready or state.returned) or not self._may_take:
+        if not (state.ready or state.returned or state.rich) or not self._may_take:
             return None
         engine = self._engine
         taken = state.take_many(
@@ -56,6 +57,7 @@ class TakePort(PortBase):
             self._holder,
         )
         if taken is None:
+            engine.schedule(self._lane)  # a limit may let it be taken later
             return None
         journal = engine.journal
         if not journal.instant:
@@ -63,7 +65,7 @@ class TakePort(PortBase):
             ranks = [rank_of(entry) for entry in lease.entries]
             journal.delivered(state.number, ranks, lease.attempts or 1)
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns:
+        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
             engine.schedule(lane)
         return taken
 
@@ -73,25 +75,35 @@ class TakePort(PortBase):
             wrong_loop()
         if not self._may_take:
             return []
-        entries = self._state.pop_many(most, most_bytes)
-        self._state.reserved += len(entries)
+        engine = self._engine
+        state = self._state
+        if state.rich is not None:
+            most = min(most, state.rich.prefetch)
+        entries = state.pop_many(most, most_bytes, engine.tick_ns or engine.tick())
+        state.reserved += len(entries)
+        if state.rich is not None:
+            engine.schedule(self._lane)
         return entries
 
     def lease_reserved(self, entry: Entry) -> tuple[int, Entry, int]:
-        """Deliver a reserved message: (token, entry, attempts)."""
+        """Deliver a reserved message: (token, entry, attempts).
+
+        Raises QueueShutDown if the handle was shut down at once; it is still reserved then.
+        """
         if get_ident() != self._thread:
             wrong_loop()
+        if not self._may_take:
+            raise shut_down_error(self._state.name)
         state = self._state
         engine = self._engine
+        now_ns = engine.tick_ns or engine.tick()
         state.reserved -= 1
-        taken = state.lease_one(
-            entry, engine.tick_ns or engine.tick(), state.timeout_ns, self._holder
-        )
+        taken = state.lease_one(entry, now_ns, state.timeout_ns, self._holder)
         journal = engine.journal
         if not journal.instant:
             journal.delivered(state.number, [rank_of(entry)], taken[2])
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns:
+        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
             engine.schedule(lane)
         return taken
 

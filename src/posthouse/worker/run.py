@@ -17,6 +17,8 @@ from posthouse.worker.signals import stop_signals
 CANCEL_GRACE_S: Final = 5.0
 """How long handlers have to end after they were cancelled, seconds."""
 
+_PLACES_SHOWN: Final = 5
+
 Tasks: TypeAlias = "list[asyncio.Task[Any]]"
 
 
@@ -34,6 +36,7 @@ class Run:
     def __init__(self, consumers: list[Consumer], drain_timeout_s: float) -> None:
         self._consumers = consumers
         self._drain_timeout_s = drain_timeout_s
+        self._takers: Tasks = []
         self._draining = asyncio.Event()
         self._hard = asyncio.Event()
         self.abandoned = 0
@@ -43,6 +46,8 @@ class Run:
         if not self._draining.is_set():
             log.info("%s: draining for at most %g s", why, self._drain_timeout_s)
             self._draining.set()
+            for taker in self._takers:
+                taker.cancel()
         else:
             log.warning("%s: stopping at once", why)
             self._hard.set()
@@ -54,22 +59,22 @@ class Run:
             Whatever kept a consumer from taking, renewing or settling, after handlers were
             cancelled and what they held was given back.
         """
-        takers = [_spawn(consumer.take()) for consumer in self._consumers]
+        self._takers = [_spawn(consumer.take()) for consumer in self._consumers]
         keepers = [_spawn(consumer.renew()) for consumer in self._consumers]
         keepers += [_spawn(consumer.fault()) for consumer in self._consumers]
         try:
             with stop_signals(self.stop):
-                await self._serve(takers, keepers)
-                await _cancel(takers)
+                await self._serve(keepers)
+                await _cancel(self._takers)
                 await self._drain(keepers)
         finally:
-            await _cancel(takers)
+            await _cancel(self._takers)
             await self._end_hands()
             await _cancel(keepers)
 
-    async def _serve(self, takers: Tasks, keepers: Tasks) -> None:
+    async def _serve(self, keepers: Tasks) -> None:
         stopped = _spawn(self._draining.wait())
-        taking = set(takers)
+        taking = set(self._takers)
         try:
             while taking and not stopped.done():
                 done, _ = await asyncio.wait(
@@ -128,8 +133,10 @@ def _raise_fault(done: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _where(hand: asyncio.Task[None]) -> str:
-    frames = hand.get_stack(limit=1)
-    if not frames:
-        return "an unknown place"
-    frame = frames[-1]
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    """Where a handler waits: the innermost place last (a task's own stack has only the first)."""
+    places: list[str] = []
+    waiting: Any = hand.get_coro()
+    while (frame := getattr(waiting, "cr_frame", None)) is not None:
+        places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        waiting = waiting.cr_await
+    return ", ".join(places[-_PLACES_SHOWN:]) or "an unknown place"

@@ -96,7 +96,8 @@ class Worker:
     def stop(self) -> None:
         """Do what a signal does: the first call drains, the second stops hard.
 
-        Nothing happens when the worker is not running. To be called on the worker's loop.
+        Nothing happens when the worker is not running (yet): to end a run that may not have
+        begun, cancel its task. To be called on the worker's loop.
         """
         if self._run is not None:
             self._run.stop()

@@ -75,9 +75,9 @@ class MainJob:
             consumers = group.create_task(self._consume_with(worker))
             await self.collect()
             self._collected = True
+            # Nothing is in hand any more; a stop() could come before the run has begun.
             producer.cancel()
-            worker.stop()
-            await consumers
+            consumers.cancel()
         tell(events.Finished())
 
     async def _consume_with(self, worker: Worker) -> None:

@@ -1,0 +1,64 @@
+"""Dedup ids: a second put of one within the window is the first one, again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from posthouse.model import MAX_DEDUP_IDS
+
+
+class DedupWindow:
+    """The dedup ids of a queue, oldest first: at most a million, each for so long.
+
+    Attributes:
+        hits: puts that were answered with an earlier one's id.
+        evicted: ids that left before their time because there were too many.
+    """
+
+    __slots__ = ("_ids", "_most", "evicted", "hits", "window_ns")
+
+    def __init__(self, window_ns: int, most: int = MAX_DEDUP_IDS) -> None:
+        self.window_ns = window_ns
+        self._most = most
+        # Not a dict: taking its oldest again and again walks over what was taken before.
+        self._ids: OrderedDict[str, int] = OrderedDict()
+        self.hits = 0
+        self.evicted = 0
+
+    def find(self, dedup: str, now_ns: int) -> int:
+        """The id of the message that was put with this dedup id; 0 if there is none."""
+        self.forget(now_ns)
+        found = self._ids.get(dedup, 0)
+        if found:
+            self.hits += 1
+        return found
+
+    def remember(self, dedup: str, message_id: int) -> None:
+        """A message was put with a dedup id. Its id is the time from which the window counts."""
+        self._ids.pop(dedup, None)  # to the end: the order is by age
+        self._ids[dedup] = message_id
+        if len(self._ids) > self._most:
+            self._ids.popitem(last=False)
+            self.evicted += 1
+
+    def forget(self, now_ns: int) -> None:
+        """Drop what is older than the window."""
+        oldest = now_ns - self.window_ns
+        while self._ids:
+            dedup = next(iter(self._ids))
+            if self._ids[dedup] > oldest:
+                break
+            del self._ids[dedup]
+
+    def below(self, message_id: int, now_ns: int) -> list[tuple[str, int]]:
+        """The remembered dedup ids of messages with lower ids: (dedup id, message id)."""
+        self.forget(now_ns)
+        found: list[tuple[str, int]] = []
+        for dedup, number in self._ids.items():
+            if number >= message_id:
+                break
+            found.append((dedup, number))
+        return found
+
+    def __len__(self) -> int:
+        return len(self._ids)

@@ -1,0 +1,116 @@
+"""In which order waiting messages are taken, where a plain first-in first-out deque is not enough.
+
+Which structure for which order was measured; see `docs/structures.md`:
+
+- ``fifo``, ``lifo`` and ``priority`` are a binary heap (`heapq`) by a key that is unique, so that
+  a message which comes back finds its old place at O(log n);
+- ``fair`` is a ring: each key's next message joins at the end, whatever its age.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+from posthouse.records import Entry
+
+MOST_PRIORITY: Final = 255
+_PRIORITY_SHIFT: Final = 72
+
+
+def rank_of(entry: Entry) -> int:
+    """The entry's place in its queue's order of arrival."""
+    traits = entry[4]
+    return entry[0] if traits is None else traits.rank or entry[0]
+
+
+def _lifo(entry: Entry) -> int:
+    return -rank_of(entry)
+
+
+def _priority(entry: Entry) -> int:
+    traits = entry[4]
+    level = 0 if traits is None else traits.priority
+    return (MOST_PRIORITY - level << _PRIORITY_SHIFT) + rank_of(entry)
+
+
+class Order(Protocol):
+    """Waiting messages in the order in which they are taken."""
+
+    def add(self, entry: Entry) -> None:
+        """A message joins."""
+
+    def put_back(self, entry: Entry) -> None:
+        """A message that was popped comes back to its place."""
+
+    def pop(self) -> Entry:
+        """The next one. Raises IndexError."""
+
+    def __len__(self) -> int: ...
+
+    def entries(self) -> list[Entry]:
+        """All of them, the next one first."""
+
+
+class HeapOrder:
+    """By a key, smallest first; the key is unique for each message."""
+
+    __slots__ = ("_heap", "_key")
+
+    def __init__(self, key: Callable[[Entry], int]) -> None:
+        self._key = key
+        self._heap: list[tuple[int, Entry]] = []
+
+    def add(self, entry: Entry) -> None:
+        """A message joins."""
+        heappush(self._heap, (self._key(entry), entry))
+
+    put_back = add
+
+    def pop(self) -> Entry:
+        """The next one. Raises IndexError."""
+        return heappop(self._heap)[1]
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def entries(self) -> list[Entry]:
+        """All of them, the next one first."""
+        return [entry for _, entry in sorted(self._heap)]
+
+
+class RingOrder:
+    """In turn: what joins is last, what comes back is first."""
+
+    __slots__ = ("_ring",)
+
+    def __init__(self) -> None:
+        self._ring: deque[Entry] = deque()
+
+    def add(self, entry: Entry) -> None:
+        """A message joins."""
+        self._ring.append(entry)
+
+    def put_back(self, entry: Entry) -> None:
+        """A message that was popped comes back."""
+        self._ring.appendleft(entry)
+
+    def pop(self) -> Entry:
+        """The next one. Raises IndexError."""
+        return self._ring.popleft()
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def entries(self) -> list[Entry]:
+        """All of them, the next one first."""
+        return list(self._ring)
+
+
+def make_order(name: str, *, fair: bool) -> Order:
+    """The structure for a policy's order."""
+    if fair:
+        return RingOrder()
+    return HeapOrder({"fifo": rank_of, "lifo": _lifo, "priority": _priority}[name])

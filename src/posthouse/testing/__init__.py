@@ -1,0 +1,1 @@
+"""What posthouse tests itself with, for backends and programs of others: see `contract`."""

@@ -1,0 +1,91 @@
+"""What the contract's tests share: how they get a broker, and how they wait."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final, TypeVar
+
+import pytest
+
+from posthouse.broker import Broker
+from posthouse.message import Message
+from posthouse.queue import Queue
+
+T = TypeVar("T")
+
+PATIENCE_S: Final = 20.0
+"""How long a test waits for what must happen, seconds; only a failing test waits so long."""
+
+SHORT_S: Final = 0.05
+"""A lease that a test lets run out, seconds."""
+
+
+class Cases(ABC):
+    """A part of the contract. See `posthouse.testing.contract.BackendContract`."""
+
+    @abstractmethod
+    async def open_broker(self, **options: Any) -> Broker:
+        """A new broker, already open; called again in one test, the same place again."""
+
+    async def reopen(self, broker: Broker) -> Broker:
+        """Close the broker and open the same place again."""
+        await broker.close()
+        return await self.open_broker()
+
+    @pytest.fixture
+    async def broker(self) -> AsyncIterator[Broker]:
+        """An open broker, closed after the test."""
+        broker = await self.open_broker()
+        yield broker
+        await broker.close()
+
+
+def need(broker: Broker, *capabilities: str) -> None:
+    """Skip the test unless the backend declares the capabilities."""
+    missing = set(capabilities) - broker.capabilities
+    if missing:
+        pytest.skip(f"{broker.url} does not declare: {', '.join(sorted(missing))}")
+
+
+async def soon(awaitable: Awaitable[T]) -> T:
+    """The result, which must come within the suite's patience."""
+    async with asyncio.timeout(PATIENCE_S):
+        return await awaitable
+
+
+async def turns(count: int = 5) -> None:
+    """Let other tasks run for a few turns of the loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def take(queue: Queue[Any]) -> Message[Any]:
+    """The next message, which must come."""
+    return await queue.get(timeout=PATIENCE_S)
+
+
+async def redelivered(queue: Queue[Any]) -> Message[Any]:
+    """The next message, under a lease so long that it cannot run out in a test."""
+    return await queue.get(timeout=PATIENCE_S, visibility_timeout=3600)
+
+
+async def drain(queue: Queue[Any]) -> list[Any]:
+    """Ack all that waits: the bodies, in order."""
+    found = []
+    while True:
+        try:
+            message = queue.get_nowait()
+        except asyncio.QueueEmpty:
+            return found
+        found.append(message.body)
+        await message.ack()
+
+
+async def outcome(task: asyncio.Task[T]) -> T | None:
+    """What the task returned, or None if it was cancelled."""
+    try:
+        return await soon(task)
+    except asyncio.CancelledError:
+        return None

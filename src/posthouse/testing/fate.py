@@ -1,0 +1,123 @@
+"""What a history allows to be true of one message at a point of it.
+
+The judge (`posthouse.testing.promises`) moves this along, event by event. Where an outcome is not
+known, all that may be true is kept: in which queues the message may be, which delivery would be
+its next one there, and whether it may be gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+Where: TypeAlias = "dict[str, tuple[int, int]]"
+"""Queue -> which delivery the next one there is, at least and at most."""
+
+Gone: TypeAlias = Literal["no", "maybe", "yes", "for ever"]
+"""``yes``: settled, but not yet known to be on disk."""
+
+
+@dataclass(slots=True)
+class Fate:
+    """One message.
+
+    Attributes:
+        body, home, put_op: what it is, where it was put, by which operation.
+        put: how the put ended so far ("open" while it has not).
+        seen: it was delivered or found: it is stored, whatever became of the put.
+        where, gone: see `Where` and `Gone`.
+        causes: the operations that may have made it go.
+        token, queue, attempts: of its newest delivery; 0 before the first.
+        held: that delivery was not settled yet and its process lives.
+        settling: settlements of that delivery that began and did not fail.
+        version: grows with each delivery.
+        soft: deliveries (queue, attempts) whose settlements may be undone by a crash.
+        due_ns: not before this time; 0: at once; None: nobody knows.
+        native: it never changed queues, so its id is its place.
+        moved_life: the life of the broker in which it was first seen in its present queue; -1 for
+            the queue that it was put to.
+        acking: transactions that ack it and whose outcome is not known.
+    """
+
+    body: str
+    home: str
+    put_op: int
+    id: str = ""
+    put: Literal["open", "done", "failed", "unknown"] = "open"
+    seen: bool = False
+    where: Where = field(default_factory=dict)
+    gone: Gone = "no"
+    causes: set[int] = field(default_factory=set)
+    token: int = 0
+    queue: str = ""
+    attempts: int = 0
+    held: bool = False
+    settling: int = 0
+    version: int = 0
+    soft: list[tuple[str, int]] = field(default_factory=list)
+    due_ns: int | None = 0
+    native: bool = True
+    moved_life: int = -1
+    acking: list[int] = field(default_factory=list)
+
+    @property
+    def stored(self) -> bool:
+        """It is known to be stored: acknowledged to its producer, or seen."""
+        return self.put == "done" or self.seen
+
+    def may_be_in(self, where: Where) -> None:
+        """It may be there as well."""
+        for queue, (low, high) in where.items():
+            mine = self.where.get(queue)
+            if mine is not None:
+                low, high = min(low, mine[0]), max(high, mine[1])
+            self.where[queue] = (low, high)
+
+    def may_be_gone(self, cause: int) -> None:
+        """An operation may have made it go."""
+        self.causes.add(cause)
+        if self.gone == "no":
+            self.gone = "maybe"
+
+    def was_seen(self) -> None:
+        """It is there: what may have made it go did not."""
+        self.seen = True
+        self.gone = "no"
+        self.causes.clear()
+
+
+class Policies:
+    """Limits and dead-letter queues by queue name. See `History.problems`."""
+
+    def __init__(self, max_attempts: dict[str, int], dead: dict[str, str | None]) -> None:
+        self._max_attempts = max_attempts
+        self._dead = dict(dead)
+        for target in dead.values():
+            if target is not None:
+                # A dead-letter queue that nobody declared is its own.
+                self._dead.setdefault(target, target)
+
+    def most(self, queue: str) -> int:
+        """How often a message of the queue is delivered at most."""
+        return self._max_attempts.get(queue, 5)
+
+    def dead(self, queue: str) -> str | None:
+        """The queue's dead-letter queue; itself: what fails stays."""
+        if queue in self._dead:
+            return self._dead[queue]
+        return queue if queue.endswith(".dead") else queue + ".dead"
+
+    def buried(self, queue: str, attempts: int) -> Where:
+        """Where a message is that goes to the dead-letter queue; nowhere: dropped."""
+        target = self.dead(queue)
+        if target is None:
+            return {}
+        if target == queue:
+            return {queue: (attempts + 1, attempts + 1)}
+        return {target: (1, 1)}
+
+    def failed(self, queue: str, attempts: int) -> Where:
+        """Where a message is when its delivery number ``attempts`` failed."""
+        if attempts >= self.most(queue):
+            return self.buried(queue, attempts)
+        return {queue: (attempts + 1, attempts + 1)}

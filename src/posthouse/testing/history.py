@@ -1,0 +1,209 @@
+"""A run written down: every operation with its outcome, every delivery, every restart.
+
+The laboratory's tools write one while they run, and ask it at the end whether a promise was
+broken. Bodies are unique strings and identify the messages.
+
+An operation is *done*, *failed* (then it had no effect) or *unknown*; one that never ended is
+unknown too. `History.to_text` is the run as JSON lines, one event a line, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from posthouse.errors import BadArgument
+from posthouse.testing.promises import Judge
+from posthouse.testing.trace import (
+    Delivered,
+    Ended,
+    Event,
+    Iterating,
+    Outcome,
+    PurgeStarted,
+    PutStarted,
+    Remaining,
+    Restarted,
+    SettleStarted,
+    Taking,
+    TransactionStarted,
+    Verb,
+    operation_of,
+)
+
+__all__ = ["History", "Operation"]
+
+Settle: TypeAlias = "tuple[Verb, str, str, int]"
+
+
+class Operation:
+    """A call under way. End it once; never ended, it was cut off and its outcome is unknown."""
+
+    __slots__ = ("_history", "ended", "number")
+
+    def __init__(self, history: History, number: int) -> None:
+        self._history = history
+        self.number = number
+        self.ended = False
+
+    def done(self, ids: Sequence[str] | None = None) -> None:
+        """The call returned; ``ids`` are those of its puts, in order, where they are known."""
+        self._end("done", "", [] if ids is None else list(ids))
+
+    def failed(self, why: object) -> None:
+        """The call raised, and so had no effect; an exception's type is kept."""
+        self._end("failed", type(why).__name__ if isinstance(why, BaseException) else str(why), [])
+
+    def unknown(self, why: object) -> None:
+        """Nobody knows whether the call took effect."""
+        self._end("unknown", repr(why) if isinstance(why, BaseException) else str(why), [])
+
+    def _end(self, outcome: Outcome, why: str, ids: list[str]) -> None:
+        if self.ended:
+            raise BadArgument(f"operation {self.number} of the history has ended already")
+        self.ended = True
+        self._history.add(Ended(op=self.number, outcome=outcome, why=why, ids=ids))
+
+
+class History:
+    """One run, event by event.
+
+    ``now_ns``, where given, dates every event: then delays and leases are checked too. It must be
+    the engine's own clock.
+
+    Attributes:
+        events: what happened, in order.
+    """
+
+    def __init__(
+        self, now_ns: Callable[[], int] | None = None, *, events: Sequence[Event] = ()
+    ) -> None:
+        self.events = list(events)
+        self._now_ns = now_ns
+        self._operations = max(map(operation_of, events), default=0)
+
+    def add(self, event: Event) -> None:
+        """Write down one event, dated."""
+        if self._now_ns is not None:
+            event.at_ns = self._now_ns()
+        self.events.append(event)
+
+    def _start(self, event: PutStarted | SettleStarted | TransactionStarted | PurgeStarted) -> Any:
+        self._operations += 1
+        event.op = self._operations
+        self.add(event)
+        return Operation(self, event.op)
+
+    def put_started(
+        self, queue: str, bodies: Sequence[str], delay_s: float | None = None
+    ) -> Operation:
+        """Messages are put, all together, to be seen after ``delay_s`` seconds."""
+        operation: Operation = self._start(PutStarted(queue, list(bodies), delay_s=delay_s))
+        return operation
+
+    def delivered(
+        self,
+        queue: str,
+        message_id: str,
+        body: str,
+        token: int,
+        attempts: int,
+        lease_s: float | None = None,
+    ) -> None:
+        """A message was handed out; ``lease_s`` is the lease's length, where it is known.
+
+        Call it in the same step in which the message came, without an await between.
+        """
+        self.add(Delivered(queue, message_id, body, token, attempts, lease_s))
+
+    def settle_started(
+        self,
+        verb: Verb,
+        queue: str,
+        message_id: str,
+        token: int,
+        durable: bool = False,
+        delay_s: float | None = None,
+    ) -> Operation:
+        """A delivery is settled, or extended.
+
+        ``delay_s`` is a nack's delay (None: the queue's backoff) or an extension's new length.
+        """
+        operation: Operation = self._start(
+            SettleStarted(verb, queue, message_id, token, durable, delay_s)
+        )
+        return operation
+
+    def transaction_started(
+        self, settles: Sequence[Settle], puts: Sequence[tuple[str, str]]
+    ) -> Operation:
+        """Settlements (verb, queue, id, token) and puts (queue, body), all or none, commit."""
+        operation: Operation = self._start(TransactionStarted(list(settles), list(puts)))
+        return operation
+
+    def purged_started(self, queue: str) -> Operation:
+        """A queue is purged."""
+        operation: Operation = self._start(PurgeStarted(queue))
+        return operation
+
+    def iterating(self, queue: str, change: Literal[1, -1]) -> None:
+        """An iterator was made (1), or closed (-1), that may set messages of the queue aside."""
+        self.add(Iterating(queue, change))
+
+    def taking(self, queue: str, change: Literal[1, -1]) -> None:
+        """A call that takes from the queue begins (1), or has ended and been told (-1).
+
+        Needed only where such a call may be cut off, by a kill or a failing disk: a delivery may
+        then have been counted that nobody saw.
+        """
+        self.add(Taking(queue, change))
+
+    def restarted(self, kind: Literal["crash", "kill", "close"]) -> None:
+        """This life of the broker is over, and so is every delivery in it.
+
+        ``"crash"``: the machine lost what was not synced; ``"kill"``: only the process ended;
+        ``"close"``: `Broker.close` returned. An operation still under way was cut off.
+        """
+        self.add(Restarted(kind))
+
+    def remaining(self, queue: str, messages: Sequence[tuple[str, str, int]]) -> None:
+        """What a final look found in a queue, in whatever state: (id, body, attempts)."""
+        self.add(Remaining(queue, list(messages)))
+
+    def problems(
+        self,
+        *,
+        max_attempts: Mapping[str, int] | None = None,
+        dead: Mapping[str, str | None] | None = None,
+    ) -> list[str]:
+        """Every broken promise, as a sentence; none if all were kept.
+
+        ``max_attempts`` and ``dead`` are the queues' policies: by name, the limit (5 where not
+        given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped).
+        """
+        judge = Judge(max_attempts or {}, dead or {})
+        for event in self.events:
+            judge.see(event)
+        return judge.verdict()
+
+    def to_text(self) -> str:
+        """The run as JSON lines."""
+        return "".join(msgspec.json.encode(event).decode() + "\n" for event in self.events)
+
+    @classmethod
+    def from_text(cls, text: str) -> History:
+        """The run that `to_text` wrote.
+
+        Raises:
+            BadArgument: a line is not an event.
+        """
+        decoder = msgspec.json.Decoder(Event)
+        events: list[Event] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                events.append(decoder.decode(line))
+            except msgspec.DecodeError as error:
+                raise BadArgument(f"line {number} is no event of a history: {error}") from error
+        return cls(events=events)

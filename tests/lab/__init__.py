@@ -1,0 +1,1 @@
+"""The laboratory: a place that tries to break every feature."""

@@ -1,0 +1,195 @@
+"""Every crash of a life: the states it may leave are opened and judged, and used again.
+
+One seed is one story: options, a first life, all its crash states (a crash in the recovery of
+some of them, and a second life after some), each judged. `python -m tests.lab.disk --seed N`
+tells it again.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from posthouse.journal.log import LogOptions
+from posthouse.testing.crashes import CrashState, crash_states
+from posthouse.testing.simdisk import Cut, SimDisk
+from tests.lab.disk.facts import NEVER, Facts, Reader
+from tests.lab.disk.judge import Expected, Opening, judge, options_for
+from tests.lab.disk.lives import Base, Life, draw_options, live
+from tests.lab.disk.program import new_names
+from tests.lab.disk.timeline import Timeline
+from tests.lab.disk.world import LoopClock
+
+RECOVERY_EVERY = 97
+LIFE_EVERY = 211
+KILL_EVERY = 3
+
+
+class Enough(Exception):
+    """The budget is spent, or a problem was found."""
+
+
+@dataclass
+class Story:
+    """One seed's run.
+
+    Attributes:
+        problems: what was found, each with the way to it.
+        states: crash states opened so far.
+        recoveries: crashes during recovery among them; lives: that were begun.
+        spent: whether to stop.
+    """
+
+    seed: int
+    spent: Callable[[int], bool]
+    problems: list[str] = field(default_factory=list)
+    states: int = 0
+    recoveries: int = 0
+    lives: int = 0
+
+    def __post_init__(self) -> None:
+        self.rng = Random(self.seed)
+        self.clock = LoopClock()
+        self.names = new_names()
+        self._salts = itertools.count(self.seed % 1_000_003)
+
+    def tell(self) -> None:
+        """Run the first life, and explore it."""
+        try:
+            options = draw_options(self.rng)
+            disk = SimDisk(record=True)
+            steps = self.rng.choice((20, 60, 150))
+            self.explore(self.begin(disk, options, Base(), Timeline(), steps), None, 0, "")
+        except Enough:
+            pass
+
+    def begin(
+        self, disk: SimDisk, options: LogOptions, base: Base, timeline: Timeline, steps: int
+    ) -> Life:
+        """One more life."""
+        self.lives += 1
+        return live(disk, options, self.rng, base, timeline, self.clock, self.names, steps)
+
+    def explore(self, life: Life, before: Expected | None, depth: int, way: str) -> None:
+        """Crash a life at every operation. ``before``: what held while it was being opened."""
+        low = Reader(life.history, life.base.facts(), life.closing_at)
+        high = Reader(life.history, life.base.facts(), life.closing_at)
+        weak = life.options.sync != "commit"
+        found = life.base.found
+        epoch = found.epoch if found is not None else 1
+        cuts = [*life.disk.cuts, life.disk.cut("the end")]
+        for cut in cuts:
+            opening = cut.index < life.opened_at
+            least = min(cut.synced, cut.index) if weak else cut.index
+            facts = low.advance(least)
+            expected = Expected(
+                low=facts,
+                high=high.advance(cut.index) if weak else facts,
+                timeline=life.timeline,
+                epoch=epoch - 1 if opening else epoch,
+            )
+            if opening and before is not None:
+                expected = before
+                expected.timeline = life.timeline
+            self.crash(life, cut, expected, depth, f"{way}operation {cut.index} ({cut.what})")
+
+    def crash(self, life: Life, cut: Cut, expected: Expected, depth: int, way: str) -> None:
+        """All that a crash at one operation may leave."""
+        tears = 6 if depth == 0 else 2
+        subsets = 3 if depth == 0 else 1
+        for state in crash_states(cut, self.rng, tears=tears, subsets=subsets):
+            self.power(life, state, expected, depth, f"{way}: {state.label}")
+        if cut.index % KILL_EVERY == 0:
+            self.kill(life, cut, expected, depth, f"{way}: killed")
+
+    def power(
+        self, life: Life, state: CrashState, expected: Expected, depth: int, way: str
+    ) -> None:
+        """The machine lost its power."""
+        options = self.options(life)
+        opening = judge(SimDisk(state.image), options, expected)
+        self.count(opening, way)
+        if depth >= 2:
+            return
+        if self.states % RECOVERY_EVERY == 0:
+            disk = SimDisk(state.image, record=True)
+            self.recovery(life, disk, opening.sequence, expected, way)
+        if self.states % LIFE_EVERY == 0:
+            lost = replace(expected, power_lost=True)
+            self.again(life, SimDisk(state.image, record=True), opening, lost, depth, way)
+
+    def kill(self, life: Life, cut: Cut, expected: Expected, depth: int, way: str) -> None:
+        """Only the process died; then, perhaps, the machine as well."""
+        strict = Expected(
+            expected.low if expected.power_lost else expected.high,
+            expected.high,
+            expected.timeline,
+            expected.epoch,
+            attempts_kept=not expected.power_lost,
+        )
+        opening = judge(SimDisk.after_kill(cut, record=False), self.options(life), strict)
+        self.count(opening, way)
+        if depth >= 2:
+            return
+        if self.rng.random() < 0.1:
+            self.recovery(life, SimDisk.after_kill(cut), opening.sequence, expected, way)
+        if self.rng.random() < 0.05:
+            self.again(life, SimDisk.after_kill(cut), opening, expected, depth, way)
+
+    def recovery(
+        self, life: Life, disk: SimDisk, sequence: int, expected: Expected, way: str
+    ) -> None:
+        """A second crash, at each operation of the recovery from the first."""
+        timeline = life.timeline.fork(sequence)
+        disk.on_write = timeline.on_write
+        inner = Expected(expected.low, expected.high, timeline, expected.epoch)
+        opening = judge(disk, self.options(life), inner)
+        disk.on_write = None
+        self.count(opening, f"{way}; recorded")
+        for cut in disk.cuts:
+            for state in crash_states(cut, self.rng, tears=3, subsets=1):
+                again = judge(SimDisk(state.image), self.options(life), inner)
+                self.recoveries += 1
+                self.count(again, f"{way}; then in recovery at {cut.what}: {state.label}")
+
+    def again(
+        self,
+        life: Life,
+        disk: SimDisk,
+        opening: Opening,
+        expected: Expected,
+        depth: int,
+        way: str,
+    ) -> None:
+        """A second life on what was left, and its crashes."""
+        timeline = life.timeline.fork(opening.sequence)
+        steps = self.rng.choice((3, 12, 40))
+        options = self.options(life)
+        after = self.begin(disk, options, Base(opening), timeline, steps)
+        low, high = deepcopy((expected.low, expected.high))
+        before = replace(expected, low=low, high=high, timeline=timeline)
+        self.explore(after, before, depth + 1, f"{way}; then another life: ")
+
+    def options(self, life: Life) -> LogOptions:
+        """The life's options, with salts of their own."""
+        return options_for(life.options, next(self._salts))
+
+    def count(self, opening: Opening, way: str) -> None:
+        """One more state was judged."""
+        self.states += 1
+        if opening.problems:
+            self.problems += [f"{way}: {problem}" for problem in opening.problems[:5]]
+            raise Enough
+        if self.spent(self.states):
+            raise Enough
+
+
+def seeds(base: int) -> Iterator[int]:
+    """Seeds from a base on."""
+    return itertools.count(base)
+
+
+__all__ = ["NEVER", "Facts", "Story", "seeds"]

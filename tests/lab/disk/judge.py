@@ -1,0 +1,236 @@
+"""One crash state: open it, and say what is wrong with what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from posthouse.core.orders import rank_of
+from posthouse.core.replay import Replay
+from posthouse.core.state import BrokerState
+from posthouse.errors import PosthouseError
+from posthouse.journal.log import Log, LogOptions, RecoveryReport, open_log
+from posthouse.model import DEFAULT_MAX_BYTES_LOG, QueuePolicy
+from posthouse.testing.simdisk import SimDisk
+from tests.lab.disk.bodies import name_of
+from tests.lab.disk.facts import NEVER, Facts
+from tests.lab.disk.timeline import Kept, State, Timeline
+
+DIRECTORY = "data"
+RECOVERED_AT_NS = 1_700_000_000 * 1_000_000_000
+
+
+@dataclass
+class Expected:
+    """What a crash at one moment may leave.
+
+    Attributes:
+        low: the facts whose effects must be there; high: those that may be.
+        timeline: what the log says group by group.
+        epoch: the highest that an opening returned.
+        attempts_kept: the attempts ring is whole: only the process died.
+        power_lost: an earlier crash may have taken a part of the ring.
+    """
+
+    low: Facts
+    high: Facts
+    timeline: Timeline
+    epoch: int
+    attempts_kept: bool = False
+    power_lost: bool = False
+
+
+class Found(NamedTuple):
+    """A message in an opened broker: where, what, due when, after how many attempts."""
+
+    queue: str
+    kept: Kept
+
+
+@dataclass
+class Opening:
+    """What came of opening a disk."""
+
+    problems: list[str] = field(default_factory=list)
+    sequence: int = 0
+    epoch: int = 0
+    report: RecoveryReport | None = None
+    found: dict[int, Found] = field(default_factory=dict)
+
+
+def options_for(base: LogOptions, salt: int) -> LogOptions:
+    """The same options with salts that start elsewhere."""
+    return replace(base, salt=salts(salt))
+
+
+def salts(start: int):  # type: ignore[no-untyped-def]
+    """Salts that differ, and are the same for the same start."""
+    state = start * 2 + 1
+
+    def draw() -> int:
+        nonlocal state
+        state = (state * 6364136223846793005 + 1442695040888963407) % (1 << 64)
+        return state
+
+    return draw
+
+
+def open_disk(disk: SimDisk, options: LogOptions) -> tuple[Opening, BrokerState | None, Log | None]:
+    """Open the log with the core's replay; no engine, no loop."""
+    opening = Opening()
+    state = BrokerState(DEFAULT_MAX_BYTES_LOG)
+    replay = Replay(state)
+    try:
+        log = open_log(DIRECTORY, disk, options, replay.apply, RECOVERED_AT_NS)
+    except PosthouseError as error:
+        opening.problems.append(f"refused: {type(error).__name__}: {error}")
+        return opening, None, None
+    replay.finish(RECOVERED_AT_NS)
+    opening.sequence = log.next_sequence - 2
+    opening.epoch = log.epoch
+    opening.report = log.report
+    return opening, state, log
+
+
+def judge(disk: SimDisk, options: LogOptions, expected: Expected) -> Opening:
+    """Open ``disk`` and compare what is there with what must, and may, be."""
+    opening, state, log = open_disk(disk, options)
+    if state is None or log is None:
+        return opening
+    log.abandon()
+    problems = opening.problems
+    if opening.epoch <= expected.epoch:
+        problems.append(f"epoch {opening.epoch} was given out before ({expected.epoch})")
+    opening.found = contents(state, problems)
+    said = expected.timeline.states.get(opening.sequence)
+    if said is None:
+        problems.append(f"recovered up to group {opening.sequence}, which was never written")
+        return opening
+    problems += compare(opening.found, said, expected)
+    problems += bounds(opening.found, said, expected)
+    if not problems:
+        problems += last_id_problems(log, said)
+        if not log.report.clean and log.report.truncated_at is None:
+            problems.append("not closed cleanly, and the report does not say where it was cut")
+    return opening
+
+
+def last_id_problems(log: Log, said: State) -> list[str]:
+    """New ids must be above every id the log ever gave out."""
+    highest = max(said.messages, default=0)
+    if log.last_id < highest:
+        return [f"the log's last id {log.last_id} is below message {highest}"]
+    return []
+
+
+def contents(state: BrokerState, problems: list[str]) -> dict[int, Found]:
+    """All messages, by id; every queue's order is checked on the way."""
+    found: dict[int, Found] = {}
+    for number, queue in state.queues.items():
+        ready = [rank_of(entry) for entry in queue.ready]
+        if ready != sorted(ready):
+            problems.append(f"queue {queue.name} is out of order: {ready}")
+        rows = [(0, entry) for entry in queue.entries()]
+        rows += [(due_ns, entry) for due_ns, _, entry in queue.delayed]
+        if len(rows) != queue.live or queue.leases or queue.pending:
+            problems.append(f"queue {queue.name} counts {queue.live} messages, and has {len(rows)}")
+        for due_ns, entry in rows:
+            if entry[0] in found:
+                problems.append(f"message {entry[0]} is there twice")
+            traits = entry[4]
+            rank, death = (entry[0], b"") if traits is None else (rank_of(entry), traits.death)
+            attempts = queue.attempts.get(rank, 0)
+            found[entry[0]] = Found(
+                queue.name,
+                Kept(number, entry[1], entry[2], entry[3], rank, death, due_ns, attempts),
+            )
+    return found
+
+
+def compare(found: dict[int, Found], said: State, expected: Expected) -> list[str]:
+    """Problems where the broker does not hold exactly what the log says after that group."""
+    problems = []
+    if found.keys() != said.messages.keys():
+        for number in said.messages.keys() - found.keys():
+            kept = said.messages[number]
+            name, policy = said.queues[kept.queue]
+            if policy.dead_letter is not None or not exhausted(kept, name, policy, expected):
+                problems.append(f"lost: {kept.body[:8]!r}, though its group is there")
+        for number in found.keys() - said.messages.keys():
+            problems.append(f"unexpected: {found[number].kept.body[:8]!r} is not in the log")
+        if problems:
+            return problems
+    for number, (queue, kept) in found.items():
+        told = said.messages[number]
+        if kept == told:
+            continue
+        name, policy = said.queues[told.queue]
+        what = f"{kept.body[:8]!r} in {queue}"
+        if kept[1:4] != told[1:4]:
+            problems.append(f"{what} is not what was put")
+            continue
+        if kept.queue != told.queue:
+            dead = name + ".dead" if policy.dead_letter == "" else policy.dead_letter
+            if queue != dead or not kept.death or not exhausted(told, name, policy, expected):
+                problems.append(f"{what} should be in {name}")
+            continue
+        if kept.attempts < told.attempts:
+            problems.append(f"{what} has {kept.attempts} attempts; the log says {told.attempts}")
+        if (kept.rank, kept.death) != (told.rank, told.death):
+            problems.append(f"{what} has another place in the order, or another death")
+        if kept.due_ns != told.due_ns and not (kept.due_ns == 0 and kept.attempts > told.attempts):
+            problems.append(f"{what} is due at {kept.due_ns}; the log says {told.due_ns}")
+    return problems
+
+
+def exhausted(kept: Kept, queue: str, policy: QueuePolicy, expected: Expected) -> bool:
+    """Whether the message may have had its last attempt there, so that opening buries it."""
+    most = expected.high.most_attempts(kept.body[:8].decode(), queue)
+    return max(most, kept.attempts) >= policy.retry.max_attempts
+
+
+def bounds(found: dict[int, Found], said: State, expected: Expected) -> list[str]:
+    """Problems where less came back than was acknowledged, or more than was tried."""
+    problems = []
+    low, high = expected.low, expected.high
+    names: set[str] = set()
+    for item in found.values():
+        try:
+            names.add(name_of(item.kept.body))
+        except ValueError as error:
+            problems.append(str(error))
+    missing = [body for body in low.stored - names if not high.may_leave(body)]
+    problems += [f"lost: {body} was acknowledged" for body in missing]
+    problems += [f"came back: {body}, whose ack was durable" for body in low.gone & names]
+    problems += [f"unexpected: {body}" for body in names - high.attempted.keys()]
+    for puts, acks in high.wholes.values():
+        if len(puts) + len(acks) < 2:
+            continue
+        here = [body for body in puts if body in names]
+        undone = [b for b in puts if b not in names and not high.may_leave(b)]
+        undone += [b for b in acks if b in names]
+        if here and undone:
+            problems.append(f"by halves: {here} of a batch or transaction, but not for {undone}")
+    for number, (queue, kept) in found.items():
+        # What opening itself buried begins anew.
+        if number in said.messages and said.messages[number].queue == kept.queue:
+            body = kept.body[:8].decode()
+            problems += attempts_problems(body, queue, kept.attempts, expected)
+    return problems
+
+
+def attempts_problems(body: str, queue: str, attempts: int, expected: Expected) -> list[str]:
+    """Problems with how often a message is said to have been delivered."""
+    high = expected.high
+    most = high.most_attempts(body, queue)
+    if attempts > most:
+        return [f"{body} in {queue} has {attempts} attempts, and was delivered {most} times there"]
+    held = high.held.get(body)
+    if expected.attempts_kept and held is not None and held.queue == queue:
+        least = held.attempts - (1 if held.given_back or high.closing else 0)
+        if attempts < least:
+            return [f"{body} in {queue} has {attempts} attempts; it was delivered for no. {least}"]
+    return []
+
+
+__all__ = ["NEVER", "Expected", "Opening", "judge", "open_disk", "options_for"]

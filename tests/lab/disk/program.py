@@ -1,0 +1,271 @@
+"""A program that uses a broker at random: the workload of the simulated disk."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from posthouse.broker import Broker
+from posthouse.errors import (
+    BrokerClosed,
+    CallerError,
+    PosthouseError,
+    StorageFailed,
+    StorageFull,
+    UnknownOutcome,
+)
+from posthouse.message import Message
+from posthouse.model import Retry
+from posthouse.testing.history import History, Operation
+from tests.lab.disk.bodies import make_body, name_of
+
+PLAIN, SHORT, DROPS = "orders", "short", "drops"
+LIMITS = {PLAIN: 5, SHORT: 2, DROPS: 2}
+DEAD: dict[str, str | None] = {DROPS: None}
+QUEUES = (PLAIN, SHORT, DROPS)
+TAKEN = (*QUEUES, "short.dead", "orders.dead")
+
+
+def new_names() -> Iterator[str]:
+    """Names for bodies, the same in each run."""
+    return (f"m{number:07d}" for number in itertools.count(1))
+
+
+@dataclass
+class Program:
+    """Steps on an open broker, each written into the history.
+
+    Attributes:
+        big_bytes: the size of the larger bodies.
+    """
+
+    broker: Broker
+    history: History
+    rng: Random
+    names: Iterator[str]
+    big_bytes: int = 9000
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    held: list[Message[Any]] = field(default_factory=list)
+
+    def declare(self) -> None:
+        """The queues, with their policies."""
+        timeout = self.rng.choice((2.0, 30.0))
+        self.broker.queue(PLAIN, visibility_timeout=timeout)
+        self.broker.queue(SHORT, retry=Retry(max_attempts=LIMITS[SHORT]), visibility_timeout=1.0)
+        self.broker.queue(
+            DROPS, retry=Retry(max_attempts=LIMITS[DROPS], first_s=0.5), dead_letter=None
+        )
+
+    async def run(self, steps: int) -> None:
+        """So many random steps."""
+        verbs: list[tuple[int, Callable[[], Awaitable[None]]]] = [
+            (16, self._put),
+            (8, self._put_many),
+            (18, self._get),
+            (8, self._get_many),
+            (16, self._settle),
+            (6, self._ack_many),
+            (7, self._transaction),
+            (1, self._purge),
+            (2, self._policy),
+            (6, self._pause),
+            (8, self._turn),
+            (4, self._wait),
+        ]
+        weights = [weight for weight, _ in verbs]
+        calls = [call for _, call in verbs]
+        for call in self.rng.choices(calls, weights, k=steps):
+            await call()
+
+    async def finish(self) -> None:
+        """Wait for all that is under way."""
+        while self.tasks:
+            await asyncio.gather(*self.tasks)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _queue(self, names: tuple[str, ...] = QUEUES) -> Any:
+        return self.broker.queue(self.rng.choice(names))
+
+    def _body(self) -> tuple[str, bytes]:
+        name = next(self.names)
+        size = self.rng.choice((17, 17, 60, 300, 300, 1500, self.big_bytes))
+        return name, make_body(name, size)
+
+    async def _put(self) -> None:
+        queue = self._queue()
+        name, body = self._body()
+        delay = self.rng.choice((None, None, None, 0.5, 5.0))
+        headers = {"n": name} if self.rng.random() < 0.2 else None
+
+        async def work() -> None:
+            op = self.history.put_started(queue.name, [name], delay)
+            await self._ends(op, queue.put(body, delay=delay, headers=headers))
+
+        self._spawn(work())
+
+    async def _put_many(self) -> None:
+        queue = self._queue()
+        pairs = [self._body() for _ in range(self.rng.randrange(1, 7))]
+
+        async def work() -> None:
+            op = self.history.put_started(queue.name, [name for name, _ in pairs])
+            await self._ends(op, queue.put_many([body for _, body in pairs]))
+
+        self._spawn(work())
+
+    async def _ends(self, op: Operation, call: Awaitable[Any]) -> None:
+        """Write down how a call ends."""
+        try:
+            answer = await call
+        except UnknownOutcome as error:
+            op.unknown(error)
+        except (CallerError, StorageFailed, StorageFull) as error:
+            op.failed(error)
+        except PosthouseError as error:
+            op.unknown(error)
+        else:
+            ids = [answer] if isinstance(answer, str) else answer
+            op.done(list(ids) if isinstance(ids, Sequence) else None)
+
+    async def _get(self) -> None:
+        queue = self._queue(TAKEN)
+        try:
+            message = queue.get_nowait()
+        except asyncio.QueueEmpty:
+            return
+        self._took(message)
+
+    async def _get_many(self) -> None:
+        queue = self._queue(QUEUES)
+        if queue.empty():
+            return
+        for message in await queue.get_many(self.rng.randrange(1, 6)):
+            self._took(message)
+
+    def _took(self, message: Message[Any]) -> None:
+        self.history.delivered(
+            message.queue_name,
+            message.id,
+            name_of(message.raw),
+            message.token,
+            message.attempts,
+        )
+        self.held.append(message)
+
+    def _one(self) -> Message[Any] | None:
+        if not self.held:
+            return None
+        return self.held.pop(self.rng.randrange(len(self.held)))
+
+    async def _settle(self) -> None:
+        message = self._one()
+        if message is None:
+            return
+        durable, delay, call = False, None, message.ack()
+        verb = self.rng.choice(("ack", "ack", "ack", "nack", "nack", "reject", "give_back"))
+        if verb == "ack":
+            durable = self.rng.random() < 0.4
+            call.close()
+            call = message.ack(durable=durable)
+        else:
+            call.close()
+            if verb == "nack":
+                delay = self.rng.choice((None, 0, 0.5))
+                call = message.nack(delay, error="on purpose")
+            elif verb == "reject":
+                call = message.reject("on purpose")
+            else:
+                call = message.give_back()
+
+        async def work() -> None:
+            op = self.history.settle_started(
+                verb, message.queue_name, message.id, message.token, durable, delay
+            )
+            await self._ends(op, call)
+
+        if durable:
+            self._spawn(work())
+        else:
+            await work()
+
+    async def _ack_many(self) -> None:
+        if not self.held:
+            return
+        name = self.held[-1].queue_name
+        mine = [message for message in self.held if message.queue_name == name][:5]
+        self.held = [message for message in self.held if message not in mine]
+        ops = [self.history.settle_started("ack", m.queue_name, m.id, m.token) for m in mine]
+        try:
+            await self.broker.queue(name).ack_many(mine)
+        except CallerError:
+            for op in ops:
+                op.unknown("some of them had expired")
+        except PosthouseError as error:
+            for op in ops:
+                op.unknown(error)
+        else:
+            for op in ops:
+                op.done()
+
+    async def _transaction(self) -> None:
+        settles = []
+        for _ in range(self.rng.randrange(0, 3)):
+            message = self._one()
+            if message is not None:
+                settles.append((message, self.rng.choice(("ack", "ack", "nack", "reject"))))
+        puts = [(self._queue(), *self._body()) for _ in range(self.rng.randrange(0, 3))]
+        if not settles and not puts:
+            return
+        transaction = self.broker.transaction()
+
+        async def commit() -> None:
+            async with transaction:
+                for message, verb in settles:
+                    if verb == "nack":
+                        transaction.nack(message, delay=0)
+                    else:
+                        getattr(transaction, verb)(message)
+                for queue, _, body in puts:
+                    transaction.put(queue, body)
+
+        async def work() -> None:
+            op = self.history.transaction_started(
+                [(verb, m.queue_name, m.id, m.token) for m, verb in settles],
+                [(queue.name, name) for queue, name, _ in puts],
+            )
+            await self._ends(op, commit())
+
+        self._spawn(work())
+
+    async def _purge(self) -> None:
+        queue = self._queue((SHORT, DROPS, "short.dead"))
+
+        async def work() -> None:
+            op = self.history.purged_started(queue.name)
+            await self._ends(op, queue.purge())
+
+        self._spawn(work())
+
+    async def _policy(self) -> None:
+        try:
+            self.broker.queue(PLAIN, visibility_timeout=self.rng.choice((2.0, 30.0, 31.0)))
+        except (StorageFull, StorageFailed, BrokerClosed):
+            return
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self.rng.choice((0.01, 0.3, 1.2, 3.0)))
+
+    async def _turn(self) -> None:
+        await asyncio.sleep(self.rng.choice((0, 0.0003)))
+
+    async def _wait(self) -> None:
+        if self.rng.random() < 0.5:
+            await self.finish()

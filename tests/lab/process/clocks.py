@@ -1,0 +1,92 @@
+"""A wall clock that is set back and forward, by a second or by ten years, at any time.
+
+Within a life of the broker nothing may notice. Across lives ids and tokens grow all the same, no
+lease or attempt is lost by it, and what is delayed is delivered in the end: the delay may begin
+again with the new life, but never waits for a date that a wrong clock once showed.
+"""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from posthouse.journal.files import Files, RealFiles
+from posthouse.model import NANOSECONDS
+from tests.lab.process.faults import Fault, one_life
+from tests.lab.process.kills import DRAIN_SHIFT_S
+from tests.lab.process.ledger import Ledger
+
+YEAR_S: Final = 365.25 * 24 * 3600
+JUMPS_S: Final = (1.0, 60.0, 3600.0, 24 * 3600.0, YEAR_S, 10 * YEAR_S)
+MOST_LIVES: Final = 4
+
+
+class JumpyWall:
+    """A wall clock that shows ``shift_s`` too much at first, and jumps whenever it is read.
+
+    Attributes:
+        jumps: how often it did.
+    """
+
+    def __init__(self, random: Random, shift_s: float) -> None:
+        self._random = random
+        self._shift_s = shift_s
+        self.jumps = 0
+
+    def __call__(self) -> int:
+        """Nanoseconds since the epoch, by this clock."""
+        now_ns = time.time_ns() + int(self._shift_s * NANOSECONDS)
+        self._shift_s = draw_shift_s(self._random)
+        self.jumps += 1
+        return now_ns
+
+
+def draw_shift_s(random: Random) -> float:
+    """How wrong a clock is, seconds: from a second to ten years, fast or slow."""
+    return random.choice(JUMPS_S) * random.choice((-1, 1)) * random.uniform(0.5, 1.0)
+
+
+def run_clocks(seed: int) -> int:
+    """A few lives on one log, each with a clock of its own; how many jumps that were.
+
+    Raises:
+        AssertionError: a promise was broken; the text has the seed and the trace.
+    """
+    random = Random(seed)
+    ledger = Ledger()
+    shifts: list[float] = []
+    problems: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="posthouse-lab-") as directory:
+        path = Path(directory) / "log"
+
+        def live(name: str, shift_s: float, files: Files, last: bool = False) -> None:
+            wall: Callable[[], int] = JumpyWall(random, shift_s)
+            life_seed = random.getrandbits(32)
+            found = one_life(path, life_seed, name, ledger, files, last=last, wall_ns=wall)
+            problems.extend(found)
+
+        try:
+            for life in range(random.randint(2, MOST_LIVES)):
+                shifts.append(draw_shift_s(random))
+                live(str(life), shifts[-1], draw_end(random))
+            live("last", shifts[-1] + DRAIN_SHIFT_S, RealFiles(), last=True)
+            problems += ledger.problems()
+        except Exception as error:
+            problems.append(f"{type(error).__name__}: {error}")
+    if problems:
+        command = f"python -m tests.lab.process --part clocks --seed {seed}"
+        lines = [f"seed {seed}: to replay: {command}", f"clocks off by {shifts} s"]
+        raise AssertionError("\n".join([*lines, *problems, "trace:", ledger.history.to_text()]))
+    return len(shifts) + 1
+
+
+def draw_end(random: Random) -> Files:
+    """A disk on which the life ends well, or one that dies under it."""
+    if random.random() < 0.5:
+        return RealFiles()
+    return Fault(random.randint(30, 90), errno.EIO, sticky=True).files()

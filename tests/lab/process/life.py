@@ -1,0 +1,347 @@
+"""One life of a process that uses a broker, and tells a witness what it does, step by step.
+
+What it does is drawn from a seed. It says what it is about to do before each call and how the
+call ended after it, so that a witness knows, wherever the life is cut off, what was promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Final
+
+from posthouse import (
+    BodyError,
+    Broker,
+    Message,
+    Queue,
+    QueueFull,
+    Retry,
+    StorageFailed,
+    StorageFull,
+    UnknownOutcome,
+)
+from posthouse.errors import DiskError
+
+Say = Callable[..., None]
+"""Takes one report: a word and its fields, all plain values. See `ledger.Ledger.take`."""
+
+MAX_ATTEMPTS: Final = {"a": 3, "b": 2, "c": 3, "a.dead": 5}
+DEAD: Final[dict[str, str | None]] = {"a": "a.dead", "b": None, "c": "a.dead", "a.dead": "a.dead"}
+BOUND: Final = 40
+WORKERS: Final = 3
+MOST_HELD: Final = 12
+_RETRY_S: Final = 0.001
+WAIT_S: Final = 0.001
+"""How long it waits for a message or for room, seconds: much is tried, little waited for."""
+
+
+class Stopped(Exception):
+    """The broker has stopped: the disk failed. The life is over."""
+
+
+def body_of(key: str) -> str:
+    """The body that goes by this key: the key, and a filler that only follows from the key."""
+    check = zlib.crc32(key.encode())
+    return f"{key}|" + f"{check:08x}" * (check % 23 if check % 11 else check % 1500)
+
+
+def key_of(body: Any) -> str:
+    """The key of a body; what is not whole has another key, which nobody ever put."""
+    key = str(body).partition("|")[0]
+    return key if body == body_of(key) else f"not whole: {str(body)[:60]!r}"
+
+
+def queues_of(broker: Broker) -> dict[str, Queue[str]]:
+    """The queues that every life uses, with their policies."""
+
+    def make(name: str, **more: Any) -> Queue[str]:
+        retry = Retry(MAX_ATTEMPTS[name], "fixed", first_s=_RETRY_S, jitter=False)
+        return broker.queue(name, str, retry=retry, dead_letter=DEAD[name], **more)
+
+    return {
+        "a": make("a"),
+        "b": make("b"),
+        "c": make("c", max_messages=BOUND),
+        "a.dead": make("a.dead"),
+    }
+
+
+class Life:
+    """What one process does with its broker."""
+
+    def __init__(self, broker: Broker, say: Say, random: Random, name: str) -> None:
+        self._broker = broker
+        self._say = say
+        self._random = random
+        self._name = name
+        self._queues = queues_of(broker)
+        self._held: list[Message[str]] = []
+        self._puts = 0
+        self._calls = 0
+
+    async def run(self, operations: int) -> None:
+        """Do so many things, some at a time.
+
+        Raises:
+            Stopped: the broker stopped because the disk failed.
+        """
+        workers = [asyncio.ensure_future(self._work(operations // WORKERS)) for _ in range(WORKERS)]
+        ends = await asyncio.gather(*workers, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException) and not isinstance(end, Stopped):
+                raise end
+        for end in ends:
+            if isinstance(end, Stopped):
+                raise end
+
+    async def _work(self, operations: int) -> None:
+        verbs = [self._put, self._put_many, self._put_later, self._get, self._get_many]
+        verbs += [self._iterate, self._settle, self._settle_many, self._transact, self._rest]
+        verbs += [self._extend, self._purge]
+        weights = [6, 3, 2, 5, 3, 2, 8, 2, 5, 1, 1, 0.1]
+        for _ in range(operations):
+            (verb,) = self._random.choices(verbs, weights)
+            await verb()
+
+    def leave(self) -> list[int]:
+        """Say what closing the broker will do with what is held; the numbers of its ends."""
+        return [
+            self.begin("settle", "give_back", m.queue_name, m.id, m.token, False, None)
+            for m in self._held
+        ]
+
+    # telling
+
+    def begin(self, word: str, *fields: Any) -> int:
+        """Say what is about to be done; the number by which its end will be told."""
+        self._calls += 1
+        self._say(word, self._calls, *fields)
+        return self._calls
+
+    async def end(self, number: int, call: Awaitable[Any]) -> bool:
+        """Await the call and say how it ended; whether it was done.
+
+        Raises:
+            Stopped: the disk failed.
+        """
+        try:
+            answer = await call
+        except UnknownOutcome as error:
+            self._say("unknown", number, str(error))
+            raise Stopped(str(error)) from error
+        except StorageFailed as error:
+            self._say("failed", number, str(error))
+            raise Stopped(str(error)) from error
+        except (StorageFull, QueueFull, TimeoutError) as error:
+            self._say("failed", number, f"{type(error).__name__}: {error}")
+            return False
+        self._say("done", number, list(answer) if answer is not None else None)
+        return True
+
+    # putting
+
+    def _keys(self, count: int) -> list[str]:
+        first = self._puts
+        self._puts += count
+        return [f"{self._name}.{number}" for number in range(first, first + count)]
+
+    def _target(self) -> tuple[str, Queue[str]]:
+        name = self._random.choice("aabc")
+        return name, self._queues[name]
+
+    async def _put(self, delay_s: float | None = None) -> None:
+        name, queue = self._target()
+        keys = self._keys(1)
+        number = self.begin("put", name, keys, delay_s)
+
+        async def call() -> list[str]:
+            return [await queue.put(body_of(keys[0]), delay=delay_s, timeout=WAIT_S)]
+
+        await self.end(number, call())
+
+    async def _put_later(self) -> None:
+        await self._put(self._random.choice([0.001, 0.005, 600.0]))
+
+    async def _put_many(self) -> None:
+        name, queue = self._target()
+        keys = self._keys(self._random.randint(1, 12))
+        number = self.begin("put", name, keys)
+        await self.end(number, queue.put_many(map(body_of, keys), timeout=WAIT_S))
+
+    # taking
+
+    def _source(self) -> Queue[str]:
+        return self._queues[self._random.choice(["a", "a", "b", "c", "a.dead"])]
+
+    def _got(self, message: Message[str]) -> None:
+        try:
+            key = key_of(message.body)
+        except BodyError as error:
+            key = f"not whole: {error}"
+        self._say("got", message.queue_name, message.id, key, message.token, message.attempts)
+        self._held.append(message)
+
+    async def _take(
+        self, queue: Queue[str], take: Callable[[], Awaitable[list[Message[str]]]]
+    ) -> None:
+        if len(self._held) >= MOST_HELD:
+            await self._settle()
+            return
+        self._say("taking", queue.name, 1)
+        try:
+            taken = await take()
+        except (asyncio.QueueEmpty, TimeoutError):
+            taken = []
+        except (StorageFailed, UnknownOutcome) as error:
+            raise Stopped(str(error)) from error
+        for message in taken:
+            self._got(message)
+        self._say("taking", queue.name, -1)
+
+    async def _get(self) -> None:
+        queue = self._source()
+
+        async def take() -> list[Message[str]]:
+            if self._random.random() < 0.5:
+                return [queue.get_nowait()]
+            return [await queue.get(timeout=WAIT_S)]
+
+        await self._take(queue, take)
+
+    async def _get_many(self) -> None:
+        queue, most = self._source(), self._random.randint(1, 6)
+        await self._take(queue, lambda: queue.get_many(most, timeout=WAIT_S))
+
+    async def _iterate(self) -> None:
+        queue, most = self._source(), self._random.randint(1, 4)
+
+        async def take() -> list[Message[str]]:
+            taken: list[Message[str]] = []
+            iterator: Any = aiter(queue)
+            self._say("iterating", queue.name, 1)
+            try:
+                # What waits now is set aside at the first step: none of these has to wait.
+                for _ in range(min(most, queue.qsize())):
+                    taken.append(await anext(iterator))
+            finally:
+                await iterator.aclose()
+                self._say("iterating", queue.name, -1)
+            return taken
+
+        await self._take(queue, take)
+
+    # settling
+
+    def _pick(self) -> Message[str] | None:
+        if not self._held:
+            return None
+        return self._held.pop(self._random.randrange(len(self._held)))
+
+    async def _settle(self) -> None:
+        message = self._pick()
+        if message is None:
+            return
+        verb = self._random.choices(["ack", "nack", "reject", "give_back"], [6, 3, 1, 1])[0]
+        durable = verb == "ack" and self._random.random() < 0.4
+        delay_s = self._random.choice([0.0, 0.0, 0.002]) if verb == "nack" else None
+        fields = (message.queue_name, message.id, message.token, durable, delay_s)
+        number = self.begin("settle", verb, *fields)
+        calls: dict[str, Callable[[], Awaitable[None]]] = {
+            "ack": lambda: message.ack(durable=durable),
+            "nack": lambda: message.nack(delay_s),
+            "reject": message.reject,
+            "give_back": message.give_back,
+        }
+        if not await self.end(number, calls[verb]()):
+            self._held.append(message)
+
+    async def _settle_many(self) -> None:
+        message = self._pick()
+        if message is None:
+            return
+        mine = [m for m in self._held if m.source.port is message.source.port]
+        self._held = [m for m in self._held if m not in mine]
+        mine.append(message)
+        durable = self._random.random() < 0.5
+        numbers = [
+            self.begin("settle", "ack", m.queue_name, m.id, m.token, durable, None) for m in mine
+        ]
+        queue = self._queues[message.queue_name]
+        # One call, but a delivery at a time: when it fails, some may have been settled.
+        try:
+            await queue.ack_many(mine, durable=durable)
+        except (DiskError, UnknownOutcome) as error:
+            for number in numbers:
+                self._say("unknown", number, str(error))
+            if isinstance(error, StorageFull):
+                return
+            raise Stopped(str(error)) from error
+        for number in numbers:
+            self._say("done", number, None)
+
+    async def _extend(self) -> None:
+        if not self._held:
+            return
+        message = self._random.choice(self._held)
+        number = self.begin(
+            "settle", "extend", message.queue_name, message.id, message.token, False, None
+        )
+        await self.end(number, message.extend(60.0))
+
+    async def _transact(self) -> None:
+        settles: list[tuple[str, Message[str]]] = []
+        for _ in range(self._random.randint(0, 3)):
+            message = self._pick()
+            if message is not None:
+                settles.append((self._random.choice(["ack", "ack", "nack", "reject"]), message))
+        puts = [(*self._target(), self._keys(1)[0]) for _ in range(self._random.randint(0, 3))]
+        if not settles and not puts:
+            return
+        number = self.begin(
+            "transaction",
+            [[verb, m.queue_name, m.id, m.token] for verb, m in settles],
+            [[name, key] for name, _, key in puts],
+        )
+
+        async def call() -> list[str]:
+            async with self._broker.transaction(timeout=WAIT_S) as tx:
+                for verb, message in settles:
+                    {"ack": tx.ack, "nack": tx.nack, "reject": tx.reject}[verb](message)
+                for _, queue, key in puts:
+                    tx.put(queue, body_of(key))
+            return tx.ids
+
+        if not await self.end(number, call()):
+            self._held += [message for _, message in settles]
+
+    async def _purge(self) -> None:
+        queue = self._source()
+        number = self.begin("purge", queue.name)
+
+        async def call() -> None:
+            await queue.purge()
+
+        await self.end(number, call())
+
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._random.choice([0, 0, 0.001, 0.003]))
+
+
+async def drain(broker: Broker, say: Say) -> None:
+    """Take and ack everything there is, and tell what it was.
+
+    The broker's clock must be ahead of every due time: nothing may stay delayed.
+    """
+    for name, queue in queues_of(broker).items():
+        found: list[list[Any]] = []
+        while True:
+            stats = await queue.stats()
+            if not stats.waiting + stats.delayed + stats.in_flight:
+                break
+            messages = await queue.get_many(1000, timeout=20.0)
+            found += [[m.id, key_of(m.body), m.attempts - 1] for m in messages]
+            await queue.ack_many(messages, durable=True)
+        say("left", name, found)

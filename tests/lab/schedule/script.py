@@ -1,0 +1,315 @@
+"""Calls on a broker, each written down with its outcome."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from posthouse.broker import Broker
+from posthouse.errors import (
+    BrokerClosed,
+    LeaseExpired,
+    QueueFull,
+    QueueShutDown,
+    UnknownOutcome,
+)
+from posthouse.message import Message
+from posthouse.model import NANOSECONDS
+from posthouse.queue import Queue
+from posthouse.testing.history import History, Operation
+from posthouse.testing.trace import Verb
+from tests.lab.schedule.world import World, name_of
+
+AnyMessage: TypeAlias = "Message[Any]"
+
+REFUSALS = (QueueFull, QueueShutDown, BrokerClosed, LeaseExpired, TimeoutError)
+"""Nothing was done."""
+
+
+class Over(Exception):
+    """The queue, or the broker, takes nothing more: the actor goes home."""
+
+
+@dataclass
+class Script:
+    """One life's calls. Dead, it writes down nothing any more."""
+
+    world: World
+    broker: Broker
+
+    def __post_init__(self) -> None:
+        self.history = self.world.history
+
+    def die(self) -> None:
+        """The process has ended; what its tasks still do is a ghost's."""
+        self.history = History()
+
+    # putting
+
+    async def putting(
+        self,
+        operation: Operation,
+        call: Awaitable[Any],
+    ) -> Any:
+        """Await a call that puts; write down its outcome."""
+        try:
+            result = await call
+        except (QueueShutDown, BrokerClosed) as error:
+            operation.failed(error)
+            raise Over from error
+        except REFUSALS as error:
+            operation.failed(error)
+            return None
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            operation.unknown(error)
+            raise
+        return result
+
+    async def put(self, queue: Queue[Any], **options: Any) -> None:
+        """`Queue.put`."""
+        body = self.world.body()
+        operation = self.history.put_started(queue.name, [name_of(body)], options.get("delay"))
+        message_id = await self.putting(operation, queue.put(body, **options))
+        if message_id is not None:
+            operation.done([message_id])
+
+    async def put_many(self, queue: Queue[Any], count: int, **options: Any) -> None:
+        """`Queue.put_many`."""
+        bodies = [self.world.body() for _ in range(count)]
+        names = [name_of(body) for body in bodies]
+        operation = self.history.put_started(queue.name, names, options.get("delay"))
+        ids = await self.putting(operation, queue.put_many(bodies, **options))
+        if ids is not None:
+            operation.done(list(ids))
+
+    async def put_nowait(self, queue: Queue[Any], *, waits: bool) -> None:
+        """`Queue.put_nowait`, and its receipt or not."""
+        body = self.world.body()
+        operation = self.history.put_started(queue.name, [name_of(body)])
+        try:
+            receipt = queue.put_nowait(body)
+        except (QueueShutDown, BrokerClosed) as error:
+            operation.failed(error)
+            raise Over from error
+        except QueueFull as error:
+            operation.failed(error)
+            return
+        if not waits:
+            return  # never looked at: its outcome is not known
+        message_id = await self.putting(operation, _await(receipt))
+        if message_id is not None:
+            operation.done([message_id])
+
+    # taking
+
+    def got(self, message: AnyMessage, lease_s: float | None) -> AnyMessage:
+        """Write down a delivery, in the step in which it came."""
+        plan = self.world.plans.get(message.queue_name)
+        if lease_s is None:
+            lease_s = plan.lease_s if plan is not None else 30.0
+        # The engine reads its clock once a turn, or takes the reading of the turn before.
+        loop = self.world.loop
+        lease_s -= (loop.now_ns() - loop.before_ns) / NANOSECONDS
+        self.history.delivered(
+            message.queue_name,
+            message.id,
+            name_of(message.body),
+            message.token,
+            message.attempts,
+            lease_s,
+        )
+        return message
+
+    async def get(
+        self, queue: Queue[Any], timeout: float | None, lease_s: float | None
+    ) -> AnyMessage | None:
+        """`Queue.get`; None if none came in time."""
+        try:
+            message = await queue.get(timeout=timeout, visibility_timeout=lease_s)
+        except TimeoutError:
+            return None
+        except (QueueShutDown, BrokerClosed) as error:
+            raise Over from error
+        return self.got(message, lease_s)
+
+    async def get_many(self, queue: Queue[Any], most: int, timeout: float | None) -> list[Any]:
+        """`Queue.get_many`."""
+        try:
+            messages = await queue.get_many(most, timeout=timeout)
+        except TimeoutError:
+            return []
+        except (QueueShutDown, BrokerClosed) as error:
+            raise Over from error
+        for message in messages:
+            self.got(message, None)
+        return messages
+
+    # settling
+
+    def settling(
+        self, verb: Verb, message: AnyMessage, durable: bool = False, delay_s: float | None = None
+    ) -> Operation:
+        """Write down that a settlement begins."""
+        return self.history.settle_started(
+            verb, message.queue_name, message.id, message.token, durable, delay_s
+        )
+
+    async def settle(
+        self,
+        verb: Verb,
+        message: AnyMessage,
+        call: Callable[[], Awaitable[None]],
+        *,
+        durable: bool = False,
+        delay_s: float | None = None,
+    ) -> bool:
+        """Settle a message; whether it was done."""
+        operation = self.settling(verb, message, durable, delay_s)
+        try:
+            await call()
+        except BrokerClosed as error:
+            operation.failed(error)
+            raise Over from error
+        except REFUSALS as error:
+            operation.failed(error)
+            return False
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            operation.unknown(error)
+            raise
+        operation.done()
+        return True
+
+    async def ack(self, message: AnyMessage, *, durable: bool = False) -> bool:
+        """`Message.ack`."""
+        return await self.settle("ack", message, lambda: message.ack(durable), durable=durable)
+
+    async def nack(self, message: AnyMessage, delay: float | None) -> bool:
+        """`Message.nack`."""
+        return await self.settle("nack", message, lambda: message.nack(delay), delay_s=delay)
+
+    async def reject(self, message: AnyMessage) -> bool:
+        """`Message.reject`."""
+        return await self.settle("reject", message, message.reject)
+
+    async def give_back(self, message: AnyMessage) -> bool:
+        """`Message.give_back`."""
+        return await self.settle("give_back", message, message.give_back)
+
+    async def extend(self, message: AnyMessage, seconds: float) -> bool:
+        """`Message.extend`."""
+        return await self.settle(
+            "extend", message, lambda: message.extend(seconds), delay_s=seconds
+        )
+
+    async def ack_many(
+        self, queue: Queue[Any], messages: Sequence[AnyMessage], *, durable: bool
+    ) -> None:
+        """`Queue.ack_many`: each message is an operation; those not held any more failed."""
+        operations = [self.settling("ack", message, durable) for message in messages]
+        try:
+            await queue.ack_many(messages, durable)
+        except LeaseExpired as error:
+            # Which of them were acked it does not say.
+            for operation in operations:
+                operation.unknown(error)
+        except (BrokerClosed, asyncio.CancelledError) as error:
+            for operation in operations:
+                if isinstance(error, BrokerClosed):
+                    operation.failed(error)
+                else:
+                    operation.unknown(error)
+            if isinstance(error, BrokerClosed):
+                raise Over from error
+            raise
+        else:
+            for operation in operations:
+                operation.done()
+
+    async def within(self, message: AnyMessage, work: Callable[[], Awaitable[None]]) -> None:
+        """`async with message`, with work that may raise or be cancelled."""
+        operation: Operation | None = None
+        try:
+            async with message:
+                await work()
+                operation = self.settling("ack", message)
+        except LeaseExpired as error:
+            assert operation is not None
+            operation.failed(error)
+        except asyncio.CancelledError:
+            self._settled_inside(message, "give_back")
+            raise
+        except ArithmeticError:
+            self._settled_inside(message, "nack")
+        except BrokerClosed as error:
+            if operation is not None:
+                operation.failed(error)
+            raise Over from error
+        else:
+            assert operation is not None
+            operation.done()
+
+    def _settled_inside(self, message: AnyMessage, verb: Verb) -> None:
+        # Written down in the step in which it was done; nobody can have seen it yet.
+        if message.settled == verb:
+            self.settling(verb, message).done()
+
+    # transactions
+
+    async def transact(
+        self,
+        settles: Sequence[tuple[Verb, AnyMessage]],
+        puts: Sequence[Queue[Any]],
+        timeout: float | None,
+    ) -> None:
+        """`Broker.transaction`."""
+        operation: Operation | None = None
+        transaction = self.broker.transaction(timeout=timeout)
+        try:
+            async with transaction as tx:
+                for verb, message in settles:
+                    if verb == "ack":
+                        tx.ack(message)
+                    elif verb == "nack":
+                        tx.nack(message)
+                    else:
+                        tx.reject(message)
+                bodies = [(queue, self.world.body()) for queue in puts]
+                for queue, body in bodies:
+                    tx.put(queue, body)
+                operation = self.history.transaction_started(
+                    [(verb, m.queue_name, m.id, m.token) for verb, m in settles],
+                    [(queue.name, name_of(body)) for queue, body in bodies],
+                )
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            if operation is not None:
+                operation.unknown(error)
+            raise
+        except REFUSALS as error:
+            if operation is not None:
+                operation.failed(error)
+            if isinstance(error, (QueueShutDown, BrokerClosed)):
+                raise Over from error
+        else:
+            assert operation is not None
+            operation.done(transaction.ids)
+
+    # queues
+
+    async def purge(self, queue: Queue[Any]) -> None:
+        """`Queue.purge`."""
+        operation = self.history.purged_started(queue.name)
+        try:
+            await queue.purge()
+        except BrokerClosed as error:
+            operation.failed(error)
+            raise Over from error
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            operation.unknown(error)
+            raise
+        operation.done()
+
+
+async def _await(receipt: Any) -> Any:
+    return await receipt
