@@ -61,8 +61,8 @@ def main() -> int:
         return 0
     with fresh_directory(args.dir) as directory:
         facts = machine.facts(directory, args.loop)
-    if facts["file system"] in ("tmpfs", "ramfs"):
-        say("warning: the data directory is in memory; the rows D1 to D3 will mean nothing")
+    if "warning" in facts:
+        say(f"warning: {facts['warning']}")
     outcomes: list[Outcome] = []
     for row in _chosen(args.rows):
         for size in ALL_SIZES_BYTES if args.all_sizes else SIZES_BYTES:

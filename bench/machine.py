@@ -52,12 +52,29 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def busy_warning(load: float, cores: int) -> str | None:
+    """What to say when others are using the machine; ``None`` when they are not."""
+    if load <= cores / 2:
+        return None
+    return (
+        f"The machine was busy (load average {load:.1f} on {cores} cores before the run): "
+        "these numbers are not to be relied on."
+    )
+
+
 def facts(directory: Path, loop: str) -> dict[str, str]:
-    """Name and value of each fact, in the order to show them; measures the bare fdatasync."""
+    """Name and value of each fact, in the order to show them; measures the bare fdatasync.
+
+    ``warning`` is there only when there is something to warn of.
+    """
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     sync_us = asyncio.run(_sync_us(directory))
-    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     versions = ("lmdb", "persist-queue", "huey", "litequeue", "culsans", "janus")
+    warning = busy_warning(load, _cores())
+    if file_system(directory) in ("tmpfs", "ramfs"):
+        warning = "The data was kept in memory, not on a disk: rows D1 to D3 mean nothing."
     return {
+        **({"warning": warning} if warning else {}),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "posthouse": _version("posthouse"),
         "cores": str(_cores()),
@@ -67,7 +84,7 @@ def facts(directory: Path, loop: str) -> dict[str, str]:
         "event loop": f"uvloop {_version('uvloop')}" if loop == "uvloop" else "asyncio",
         "file system": file_system(directory),
         "bare write + fdatasync, p50": f"{sync_us:,.0f} us (1 KiB, inline, growing file)",
-        "load average before the run": load,
+        "load average before the run": f"{load:.1f}",
         "SQLite": sqlite3.sqlite_version,
         "others": ", ".join(f"{name} {_version(name)}" for name in versions),
     }

@@ -120,15 +120,17 @@ def _result(outcome: Outcome, target: Target, ratio: float | None) -> str:
 def markdown(outcomes: list[Outcome], facts: dict[str, str], seconds: float, rounds: int) -> str:
     """The whole page."""
     table = [line.markdown() for outcome in outcomes for line in lines_of(outcome)]
-    shown = [f"| {name} | {value} |" for name, value in facts.items()]
+    shown = [f"| {name} | {value} |" for name, value in facts.items() if name != "warning"]
     failures = [
         f"- {outcome.row.name}, {name}: {text}"
         for outcome in outcomes
         for name, text in outcome.errors.items()
     ]
+    busy = [f"**{facts['warning']}**", ""] if "warning" in facts else []
     parts = [
         "# Benchmarks",
         "",
+        *busy,
         PREFACE.format(rounds=rounds, seconds=seconds),
         HEADER,
         *table,

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from bench.flow import Flow, pump, wait_us
+from bench.machine import busy_warning
 from bench.model import Contender, Job, Outcome, Row, Target, Unit
 from bench.report import lines_of, markdown
 from bench.rows import all_rows
@@ -97,3 +98,10 @@ async def test_pump_reports_a_lost_message() -> None:
 
 async def test_a_starving_step_is_given_up_and_counts() -> None:
     assert await wait_us(0.005, asyncio.Event().wait) >= 15_000
+
+
+def test_a_busy_machine_is_told_on_the_page() -> None:
+    warning = busy_warning(1.1, 2)
+    assert busy_warning(1.0, 2) is None
+    assert warning is not None
+    assert warning in markdown([], {"warning": warning, "cores": "2"}, 1.0, 1)

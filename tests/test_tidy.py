@@ -55,6 +55,9 @@ BANNED_TEXT = re.compile(
 )
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True)
 class Source:
     """One module: its dotted name, a path to show, its text and its tree."""
@@ -93,7 +96,8 @@ def is_private(name: str) -> bool:
 def rule_underscores(source: Source) -> list[str]:
     """No reaching into another object's underscore names, nor importing them.
 
-    Allowed: ``self._x`` and ``cls._x``, ``Class._x`` inside that class, and ``other._x`` in a
+    Allowed: ``self._x`` and ``cls._x``, ``Class._x`` inside that class, ``made._x`` after
+    ``made = cls(...)`` in the same method (a second constructor), and ``other._x`` in a
     comparison method for a name that the class itself uses on ``self``.
     """
     complaints: list[str] = []
@@ -115,7 +119,17 @@ def rule_underscores(source: Source) -> list[str]:
                 own.update(t.id for t in node.targets if isinstance(t, ast.Name))
         return own
 
-    def allowed(node: ast.Attribute, cls: ast.ClassDef | None, method: str) -> bool:
+    def made_by(method: Function) -> set[str]:
+        return {
+            target.id
+            for node in ast.walk(method)
+            if isinstance(node, ast.Assign)
+            and ast.unparse(node.value).startswith(("cls(", "cls.__new__(", "object.__new__(cls"))
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+
+    def allowed(node: ast.Attribute, cls: ast.ClassDef | None, method: Function | None) -> bool:
         value = node.value
         if isinstance(value, ast.Call):
             return isinstance(value.func, ast.Name) and value.func.id == "super"
@@ -123,15 +137,17 @@ def rule_underscores(source: Source) -> list[str]:
             return False
         if value.id in ("self", "cls") or f"{value.id}.{node.attr}" in PUBLIC_UNDERSCORES:
             return True
-        if cls is None:
-            return False
-        return value.id == cls.name or (method in FRIENDLY_METHODS and node.attr in names_of(cls))
+        if cls is None or value.id == cls.name or method is None:
+            return cls is not None and value.id == cls.name
+        if method.name in FRIENDLY_METHODS:
+            return node.attr in names_of(cls)
+        return value.id in made_by(method)
 
-    def visit(node: ast.AST, cls: ast.ClassDef | None, method: str) -> None:
+    def visit(node: ast.AST, cls: ast.ClassDef | None, method: Function | None) -> None:
         if isinstance(node, ast.ClassDef):
-            cls, method = node, ""
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not method:
-            method = node.name
+            cls, method = node, None
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            method = method or node
         elif isinstance(node, ast.Attribute) and is_private(node.attr):
             if not allowed(node, cls, method):
                 where = f"{source.path}:{node.lineno}"
@@ -145,7 +161,7 @@ def rule_underscores(source: Source) -> list[str]:
         for child in ast.iter_child_nodes(node):
             visit(child, cls, method)
 
-    visit(source.tree, None, "")
+    visit(source.tree, None, None)
     return complaints
 
 
@@ -371,6 +387,8 @@ def test_no_machine_paths_in_files_that_git_keeps() -> None:
         "class A:\n    def f(self):\n        return self.engine._core\n",
         "class A:\n    x = B._y\n",
         "from posthouse.model import _NAME\n",
+        "class A:\n    @classmethod\n    def f(cls, b):\n        a = cls()\n        b._x = a\n",
+        "def f():\n    a = cls()\n    return a._x\n",
     ],
 )
 def test_reaching_in_is_seen(text: str) -> None:
@@ -383,6 +401,7 @@ def test_reaching_in_is_seen(text: str) -> None:
         "class A:\n    def __eq__(self, other):\n        return self._x == other._x\n",
         "class A:\n    _n = 0\n    @classmethod\n    def f(cls):\n        return cls._n + A._n\n",
         "class A(B):\n    def f(self):\n        return super()._f() + self.__class__.__name__\n",
+        "class A:\n    @classmethod\n    def f(cls):\n        a = cls()\n        a._x = 1\n",
         "import os\nos._exit(1)\n",
     ],
 )

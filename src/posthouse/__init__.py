@@ -20,12 +20,14 @@ from posthouse.errors import (
     StorageFailed,
     StorageFull,
     UnknownOutcome,
+    Unroutable,
     Unsupported,
     WrongLoop,
 )
 from posthouse.message import Message
 from posthouse.model import QueuePolicy, QueueStats, Retry
 from posthouse.queue import Queue, Receipt
+from posthouse.topic import Topic
 from posthouse.transaction import Transaction
 from posthouse.worker import Worker
 
@@ -56,8 +58,10 @@ __all__ = [
     "Retry",
     "StorageFailed",
     "StorageFull",
+    "Topic",
     "Transaction",
     "UnknownOutcome",
+    "Unroutable",
     "Unsupported",
     "Worker",
     "WrongLoop",

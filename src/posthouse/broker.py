@@ -11,9 +11,10 @@ import msgspec
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
 from posthouse.bodies import BodyDecoder
-from posthouse.errors import BadArgument, BrokerClosed
+from posthouse.errors import BadArgument, BrokerClosed, Unsupported
 from posthouse.model import QueuePolicy, QueueStats, Retry, check_queue_name
 from posthouse.queue import Queue
+from posthouse.topic import Topic
 from posthouse.transaction import Transaction
 
 T = TypeVar("T")
@@ -154,6 +155,18 @@ class Broker:
         ``timeout`` bounds the wait for room in full queues, in seconds.
         """
         return Transaction(self._backend, timeout)
+
+    def topic(self, name: str) -> Topic:
+        """A handle on the topic of that name.
+
+        Raises:
+            InvalidName: names are those of queues.
+            Unsupported: the backend has no topics.
+        """
+        check_queue_name(name)
+        if "topics" not in self.capabilities:
+            raise Unsupported(f"{self.url!r} does not have: topics")
+        return Topic(name, self._backend)
 
     async def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""

@@ -33,7 +33,7 @@ from posthouse.journal.group import Group
 from posthouse.journal.protocol import Journal
 from posthouse.lane import Lane
 from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
-from posthouse.records import Closed, Moved, Opened, Put, Record, Returned
+from posthouse.records import Closed, Copied, Entry, Moved, Opened, Put, Record, Returned
 
 LOG_RECORDS = (Opened, Closed)
 # A timer this late means that the process stood still, and its holders could not renew.
@@ -185,7 +185,9 @@ class Engine:
         if group is None:
             for record in records:
                 if isinstance(record, Put):
-                    self._publish(record)
+                    self._publish(record.queue, record.entries)
+                elif isinstance(record, Copied):
+                    self._publish(record.queue, [record.entry])
             self._show_late(late or [])
         elif late:
             group.effects.append(lambda: self._show_late(late))
@@ -204,18 +206,20 @@ class Engine:
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""
         for record in group.records:
-            if record.__class__ is Put:
-                self._publish(record)
+            if isinstance(record, Put):
+                self._publish(record.queue, record.entries)
+            elif isinstance(record, Copied):
+                self._publish(record.queue, [record.entry])
         for effect in group.effects:
             effect()
 
-    def _publish(self, record: Put) -> None:
-        lane = self.lanes[record.queue]
-        lane.state.publish(record.entries)
-        if record.entries[0][4] is not None:
+    def _publish(self, number: int, entries: list[Entry]) -> None:
+        lane = self.lanes[number]
+        lane.state.publish(entries)
+        if entries[0][4] is not None:
             self.schedule(lane)
         if lane.getters:
-            lane.wake_getters(len(record.entries))
+            lane.wake_getters(len(entries))
 
     def _show_late(self, late: Late) -> None:
         for queue, show in late:
@@ -246,7 +250,7 @@ class Engine:
         )
         self.sequence += len(ids)
         for record in records:
-            if isinstance(record, Put):
+            if isinstance(record, (Put, Copied)):
                 self.lane(record.queue)
         group = self.keep(records, late)
         for step in steps:

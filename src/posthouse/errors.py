@@ -10,6 +10,7 @@ Who is to blame decides the branch::
     │   ├── BodyError           (ValueError)  a body that cannot be encoded or decoded
     │   ├── Unsupported         a capability the backend does not have
     │   ├── QueueFull           (asyncio.QueueFull)
+    │   ├── Unroutable          a published message that no queue is bound for
     │   ├── QueueShutDown       (asyncio.QueueShutDown where Python has it)
     │   ├── LeaseExpired        the delivery is no longer this consumer's to settle
     │   ├── AlreadySettled      the message was settled, and differently
@@ -53,6 +54,7 @@ __all__ = [
     "StorageFailed",
     "StorageFull",
     "UnknownOutcome",
+    "Unroutable",
     "Unsupported",
     "WrongLoop",
 ]
@@ -97,6 +99,10 @@ class BodyError(CallerError, ValueError):
 
 class Unsupported(CallerError):
     """The backend lacks a capability. Nothing was stored."""
+
+
+class Unroutable(CallerError):
+    """No queue is bound to the topic for this routing key. Nothing was stored."""
 
 
 class QueueFull(CallerError, asyncio.QueueFull):

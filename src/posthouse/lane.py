@@ -12,6 +12,7 @@ from collections import deque
 
 from posthouse.core.queue import QueueState
 from posthouse.model import FOREVER_NS
+from posthouse.records import Entry
 
 
 class Putter:
@@ -32,6 +33,7 @@ class Lane:
         "line",
         "loop",
         "putters",
+        "reservations",
         "scheduled_ns",
         "shut",
         "state",
@@ -44,6 +46,8 @@ class Lane:
         self.getters: deque[asyncio.Future[None]] = deque()
         self.putters: deque[Putter] = deque()
         self.joiners: list[asyncio.Future[None]] = []
+        # What iterators have set aside; each list is shared with its iterator, the next one last.
+        self.reservations: list[list[Entry]] = []
         self.line = False  # producers stand in line: a put that came later must not pass them
         self.watched = False  # putters or joiners want to hear when messages leave
         self.scheduled_ns = FOREVER_NS

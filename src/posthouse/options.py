@@ -44,6 +44,20 @@ class PutOptions(TypedDict, total=False):
     dedup: str | None
 
 
+class PublishOptions(TypedDict, total=False):
+    """The options of `Topic.publish`: as in `PutOptions`.
+
+    A queue whose order is not by priority takes no notice of one.
+    """
+
+    headers: Mapping[str, str] | None
+    delay: float | None
+    at: datetime | None
+    priority: int
+    ttl: float | None
+    dedup: str | None
+
+
 _KNOWN = frozenset(PutOptions.__annotations__)
 
 

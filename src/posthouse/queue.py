@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar, Unpack, overload
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
+from posthouse.core.router import check_pattern
 from posthouse.errors import (
     AlreadySettled,
     BadArgument,
@@ -28,6 +29,7 @@ from posthouse.model import (
 )
 from posthouse.options import PutOptions, pack
 from posthouse.records import Entry, Traits
+from posthouse.topic import Topic
 
 T = TypeVar("T")
 
@@ -432,6 +434,26 @@ class Queue(Generic[T]):
             if left and per_second is not None:
                 await asyncio.sleep(count / per_second)
         return done
+
+    async def bind(self, topic: Topic, pattern: str = "#") -> None:
+        """Let a topic's messages come here, from now on and durably.
+
+        Patterns are AMQP's: words between dots, ``*`` for exactly one word, ``#`` for any number
+        of them; the default takes everything (fan-out).
+
+        Raises:
+            BadArgument: the pattern is none.
+            StorageFull, StorageFailed: nothing was bound.
+        """
+        group = self.port.bind(topic.name, check_pattern(pattern))
+        if group is not None:
+            await self.port.durable(group)
+
+    async def unbind(self, topic: Topic, pattern: str = "#") -> None:
+        """End a binding, durably; what came by it stays. Raises: as `bind`."""
+        group = self.port.unbind(topic.name, check_pattern(pattern))
+        if group is not None:
+            await self.port.durable(group)
 
     async def join(self) -> None:
         """Return when the queue holds nothing: waiting, delayed or in flight."""

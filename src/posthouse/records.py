@@ -124,4 +124,41 @@ class Delivered:
     attempts: list[int] = field(default_factory=list)
 
 
-Record: TypeAlias = "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"
+@dataclass(slots=True)
+class Copied:
+    """A message joined a queue with the body, kind and headers of another of the same group.
+
+    So a message published to many queues is stored once. ``of`` is the id of the one that has
+    them, in a `Put` before this record; ``entry`` is whole here, and without them on disk.
+    """
+
+    queue: int
+    producer: int
+    sequence: int
+    entry: Entry
+    of: int
+
+
+@dataclass(slots=True)
+class Bound:
+    """A queue was bound to a topic by a pattern, or (``bound`` False) is no more."""
+
+    topic: str
+    queue: int
+    pattern: str
+    bound: bool
+
+
+@dataclass(slots=True)
+class Remembered:
+    """Dedup ids whose messages' records are about to leave the log, and those messages' ids."""
+
+    queue: int
+    dedups: list[str]
+    ids: list[int]
+
+
+Record: TypeAlias = (
+    "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"
+    " | Copied | Bound | Remembered"
+)

@@ -11,8 +11,9 @@ from posthouse.core.transaction import SettleStep, Step
 from posthouse.errors import AlreadySettled, BadArgument
 from posthouse.message import IN_TRANSACTION, Message, id_text
 from posthouse.model import check_seconds
-from posthouse.options import PutOptions, pack
+from posthouse.options import PublishOptions, PutOptions, pack
 from posthouse.queue import Queue
+from posthouse.topic import Topic
 
 
 class Transaction:
@@ -47,6 +48,22 @@ class Transaction:
         kind, data = bodies.encode(body)
         packed, traits = pack(options, queue.port.due_ns(0))
         self._steps.append(queue.port.put_step(kind, data, packed, traits))
+
+    def publish(
+        self,
+        topic: Topic,
+        body: Any,
+        *,
+        key: str = "",
+        unroutable: bool = False,
+        **options: Unpack[PublishOptions],
+    ) -> None:
+        """Publish a message when the transaction commits. As `Topic.publish`.
+
+        Where it goes is decided now; its ids are among `ids`, one for each queue.
+        """
+        self._check_open()
+        self._steps += topic.steps(body, key, unroutable=unroutable, **options)
 
     def ack(self, message: Message[Any]) -> None:
         """Ack a message when the transaction commits."""

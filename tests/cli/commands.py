@@ -37,7 +37,7 @@ class Ran:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment without what would change how output looks."""
-    dropped = ("POSTHOUSE_URL", "POSTHOUSE_DEBUG", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE")
+    dropped = {"FORCE_COLOR", "NO_COLOR", "POSTHOUSE_DEBUG", "POSTHOUSE_URL", "PYTHONUNBUFFERED"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return {**kept, "COLUMNS": "100", **more}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -114,6 +115,25 @@ def test_a_reader_that_leaves_loses_nothing(tmp_path: Path) -> None:
     assert err == b""
     left = posthouse("stats", "--json", cwd=tmp_path).json[0][0]
     assert left["waiting"] > 0
+
+
+def test_what_nobody_could_read_is_not_acknowledged(tmp_path: Path) -> None:
+    inside("put", "orders", "1", cwd=tmp_path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, "get", "orders"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+    again = inside("get", "orders", "--json", cwd=tmp_path)
+    assert [line["attempts"] for line in again.json] == [1]
 
 
 def test_ctrl_c_while_following(tmp_path: Path) -> None:

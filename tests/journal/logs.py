@@ -84,6 +84,8 @@ class InlineWriter:
     ``hold()`` makes it keep its jobs until ``release()``.
     """
 
+    idle = False  # every job takes the writer's way
+
     def __init__(self) -> None:
         self._jobs: list[tuple[Callable[[], Any], Callable[..., None]]] = []
         self._held = False

@@ -85,6 +85,23 @@ async def test_a_flush_reaches_the_disk(sync: str) -> None:
     bench.crash()
 
 
+async def test_a_segment_goes_only_when_what_says_so_is_synced() -> None:
+    files = RecordingFiles(MemoryFiles())
+    for number in range(2):
+        await run(files, Ledger(), number, sync="os")
+    written: set[str] = set()
+    gone = 0
+    for operation in files.operations:
+        if operation.name == "pwrite":
+            written.add(operation.path)
+        elif operation.name in ("fsync", "fdatasync"):
+            written.discard(operation.path)
+        elif operation.name in ("rename", "unlink") and operation.path.endswith(".seg"):
+            gone += 1
+            assert not any(path.endswith(".seg") for path in written)
+    assert gone > 3
+
+
 async def test_a_power_cut_loses_the_end_and_nothing_else() -> None:
     ledger = Ledger()
     files = RecordingFiles(MemoryFiles())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -67,11 +68,11 @@ async def test_no_more_handlers_run_at_once_than_allowed(
     running, most, done = 0, 0, 0
 
     @worker.task("orders", concurrency=3)
-    async def ship(order: Any) -> None:
+    async def ship(order: int) -> None:
         nonlocal running, most, done
         running += 1
         most = max(most, running)
-        for _ in range(5):
+        for _ in range(order % 7):  # so that they end one by one
             await asyncio.sleep(0)
         running -= 1
         done += 1
@@ -293,6 +294,28 @@ async def test_stop_lets_handlers_finish_and_takes_no_more(
     await run
     figures = await orders.stats()
     assert (finished, figures.acked, figures.waiting) == (1, 1, 1)
+
+
+async def test_signal_handlers_are_put_back(broker: Broker, orders: Queue[Any]) -> None:
+    def ours(number: int, frame: object) -> None: ...
+
+    before = {number: signal.signal(number, ours) for number in (signal.SIGTERM, signal.SIGINT)}
+    worker = Worker(broker)
+    during: list[Any] = []
+
+    @worker.task("orders")
+    async def ship(order: Any) -> None:
+        during.append(signal.getsignal(signal.SIGTERM))
+        worker.stop()
+
+    await orders.put(1)
+    try:
+        await worker.run()
+        assert during[0] is not ours
+        assert [signal.getsignal(number) for number in before] == [ours, ours]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("stops", [1, 2])

@@ -76,6 +76,8 @@ class QueuePort(Protocol):
     def peek(self, most: int) -> list[tuple[Entry, int]]: ...
     def purge(self) -> tuple[int, Any]: ...
     def redrive(self, most: int) -> tuple[int, Any]: ...
+    def bind(self, topic: str, pattern: str) -> Any: ...
+    def unbind(self, topic: str, pattern: str) -> Any: ...
     async def joined(self) -> None: ...
     def shut_down(self, *, immediate: bool) -> None: ...
 
@@ -102,6 +104,20 @@ class Backend(Protocol):
 
     def stats(self) -> list[QueueStats]:
         """All queues' figures, by name."""
+
+    def publish_steps(
+        self, topic: str, key: str, kind: int, body: bytes, headers: bytes, traits: Traits | None
+    ) -> list[Step]:
+        """The puts that a message published to a topic comes to; none if it goes nowhere."""
+
+    def queue_name(self, step: Step) -> str:
+        """The name of the queue that a step is about."""
+
+    def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
+        """All bindings (of one topic): (topic, queue's name, pattern)."""
+
+    def now_ns(self) -> int:
+        """The broker's time, nanoseconds since the epoch."""
 
     async def commit(
         self, steps: list[Step], timeout_s: float | None, done: Callable[[], None]

@@ -8,9 +8,24 @@ from posthouse.core.transaction import Step
 from posthouse.engine import Engine
 from posthouse.errors import BrokerClosed
 from posthouse.model import QueuePolicy, QueueStats
+from posthouse.records import Traits
 from posthouse.session import Port, Session
 
-ENGINE_CAPABILITIES = frozenset({"fenced", "transactions", "delay"})
+ENGINE_CAPABILITIES = frozenset(
+    {
+        "fenced",
+        "transactions",
+        "order.lifo",
+        "order.priority",
+        "keys",
+        "fair",
+        "delay",
+        "ttl",
+        "dedup",
+        "topics",
+        "rate",
+    }
+)
 
 
 class Hosted:
@@ -51,6 +66,24 @@ class Hosted:
     def stats(self) -> list[QueueStats]:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.stats()
+
+    def publish_steps(
+        self, topic: str, key: str, kind: int, body: bytes, headers: bytes, traits: Traits | None
+    ) -> list[Step]:
+        """See `posthouse.backends.contract.Backend`."""
+        return self.session.publish_steps(topic, key, kind, body, headers, traits)
+
+    def queue_name(self, step: Step) -> str:
+        """See `posthouse.backends.contract.Backend`."""
+        return step.queue.name
+
+    def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
+        """See `posthouse.backends.contract.Backend`."""
+        return self.session.bindings(topic)
+
+    def now_ns(self) -> int:
+        """See `posthouse.backends.contract.Backend`."""
+        return self.session.engine.now_ns()
 
     async def commit(
         self, steps: list[Step], timeout_s: float | None, done: Callable[[], None]

@@ -96,6 +96,7 @@ class LogBackend(Hosted):
             on_commit=committed,
             on_failure=failed,
             snapshot=state.snapshot_attempts,
+            carry=lambda first_id: state.carry(first_id, clock.now_ns()),
             now_ns=clock.now_ns,
         )
         chance = {} if self._chance is None else {"chance": self._chance}

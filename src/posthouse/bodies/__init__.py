@@ -85,8 +85,10 @@ class BodyDecoder:
             if kind == KIND_TEXT:
                 text = data.decode()
                 # With bytes as a built-in type, text is not taken for base64.
-                return text if self._anything else msgspec.convert(
-                    text, self.type, builtin_types=(bytes,)
+                return (
+                    text
+                    if self._anything
+                    else msgspec.convert(text, self.type, builtin_types=(bytes,))
                 )
             if kind == KIND_JSON:
                 return self._decoder.decode(data)

@@ -108,4 +108,6 @@ def _is_number(cell: str) -> bool:
 
 def _write(data: bytes) -> None:
     sys.stdout.flush()
-    sys.stdout.buffer.write(data)
+    view = memoryview(data)
+    while view:  # an unbuffered standard output may take only a part
+        view = view[sys.stdout.buffer.write(view) :]

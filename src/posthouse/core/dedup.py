@@ -15,13 +15,16 @@ class DedupWindow:
         evicted: ids that left before their time because there were too many.
     """
 
-    __slots__ = ("_ids", "_most", "evicted", "hits", "window_ns")
+    __slots__ = ("_carried_at", "_carried_below", "_ids", "_most", "evicted", "hits", "window_ns")
 
     def __init__(self, window_ns: int, most: int = MAX_DEDUP_IDS) -> None:
         self.window_ns = window_ns
         self._most = most
         # Not a dict: taking its oldest again and again walks over what was taken before.
         self._ids: OrderedDict[str, int] = OrderedDict()
+        # Ids below `_carried_below` stand in a record at `_carried_at` or later.
+        self._carried_below = 0
+        self._carried_at = 0
         self.hits = 0
         self.evicted = 0
 
@@ -50,15 +53,24 @@ class DedupWindow:
                 break
             del self._ids[dedup]
 
-    def below(self, message_id: int, now_ns: int) -> list[tuple[str, int]]:
-        """The remembered dedup ids of messages with lower ids: (dedup id, message id)."""
+    def carry(self, first_id: int, last_id: int, now_ns: int) -> list[tuple[str, int]]:
+        """The dedup ids that only records below ``first_id`` tell of: (dedup id, message id).
+
+        They are written again now, in a record after ``last_id``; when that one is about to leave
+        the log as well they are carried once more.
+        """
         self.forget(now_ns)
-        found: list[tuple[str, int]] = []
+        carried: list[tuple[str, int]] = []
         for dedup, number in self._ids.items():
-            if number >= message_id:
+            if number >= first_id:
                 break
-            found.append((dedup, number))
-        return found
+            if number >= self._carried_below or self._carried_at < first_id:
+                carried.append((dedup, number))
+        if carried:
+            if self._carried_at < first_id:
+                self._carried_at = last_id
+            self._carried_below = first_id
+        return carried
 
     def __len__(self) -> int:
         return len(self._ids)

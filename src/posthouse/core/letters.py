@@ -41,8 +41,10 @@ def death_headers(origin: str, reason: str, error: str | None, attempts: int, at
 
 def size_bound(reason: str, error: str | None) -> int:
     """At most so many bytes has the record of a death, its queue's declaration included."""
-    return DEATH_BYTES + 4 * min(len(reason), MAX_TEXT_CHARACTERS) + 4 * min(
-        len(error or ""), MAX_TEXT_CHARACTERS
+    return (
+        DEATH_BYTES
+        + 4 * min(len(reason), MAX_TEXT_CHARACTERS)
+        + 4 * min(len(error or ""), MAX_TEXT_CHARACTERS)
     )
 
 

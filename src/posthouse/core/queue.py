@@ -242,12 +242,16 @@ class QueueState:
         Either all of them have traits or none has.
         """
         self.pending -= len(entries)
-        if entries[0][4] is None and self.rich is None:
+        if entries[0][4] is None and self.rich is None and not self._overtaken(entries[0]):
             self.ready.extend(entries)
             return
         for entry in entries:
             traits = entry[4]
             self.arrive(entry, 0, 0 if traits is None else traits.due_ns)
+
+    def _overtaken(self, entry: Entry) -> bool:
+        # What moves in is seen at once, while an older put may still wait for its commit.
+        return bool(self.moved_in and self.ready) and rank_of(self.ready[-1]) > entry[0]
 
     def arrive(self, entry: Entry, attempts: int, due_ns: int) -> None:
         """A message is new in the order: put, moved in, or found by recovery."""

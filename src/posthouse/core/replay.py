@@ -11,7 +11,9 @@ from posthouse.core.queue import QueueState
 from posthouse.core.state import HOLDER_DIED, MAX_ATTEMPTS_REASON, BrokerState
 from posthouse.errors import BrokerBug
 from posthouse.records import (
+    Bound,
     Closed,
+    Copied,
     Declared,
     Delivered,
     Entry,
@@ -19,6 +21,7 @@ from posthouse.records import (
     Opened,
     Put,
     Record,
+    Remembered,
     Returned,
     Settled,
 )
@@ -27,12 +30,13 @@ from posthouse.records import (
 class _Shelf:
     """One queue's messages during replay."""
 
-    __slots__ = ("attempts", "due_ns", "entries")
+    __slots__ = ("attempts", "due_ns", "entries", "held")
 
     def __init__(self) -> None:
         self.entries: dict[int, Entry] = {}
         self.attempts: dict[int, int] = {}
         self.due_ns: dict[int, int] = {}
+        self.held: set[int] = set()  # ranks of what was in flight at the end
 
 
 class Replay:
@@ -54,6 +58,14 @@ class Replay:
         match record:
             case Put():
                 self._put(record)
+            case Copied():
+                self._put(Put(record.queue, record.producer, record.sequence, [record.entry]))
+            case Bound():
+                self._bound(record)
+            case Remembered():
+                dedup = self._state.queues[record.queue].dedup
+                for name, message_id in zip(record.dedups, record.ids, strict=True):
+                    dedup.remember(name, message_id)
             case Settled():
                 self._settled(record)
             case Returned():
@@ -97,6 +109,13 @@ class Replay:
             if entry[4] is not None and entry[4].dedup:
                 dedup.remember(entry[4].dedup, entry[0])
 
+    def _bound(self, record: Bound) -> None:
+        router = self._state.router
+        if record.bound:
+            router.bind(record.topic, record.queue, record.pattern)
+        else:
+            router.unbind(record.topic, record.queue, record.pattern)
+
     def _settled(self, record: Settled) -> None:
         shelf = self._shelf(record.queue)
         for message_id in record.ids:
@@ -108,6 +127,7 @@ class Replay:
         if entry is not None:
             shelf.due_ns.pop(message_id, None)
             shelf.attempts.pop(rank_of(entry), None)
+            shelf.held.discard(rank_of(entry))
         # None is right where the message's own segment is gone already: a segment leaves only
         # when everything in it is settled, and the settlement may live longer than it.
         return entry
@@ -120,6 +140,7 @@ class Replay:
             entry = shelf.entries.get(message_id)
             if entry is not None:
                 shelf.attempts[rank_of(entry)] = attempts
+                shelf.held.discard(rank_of(entry))
                 shelf.due_ns[message_id] = due_ns
 
     def _moved(self, record: Moved) -> None:
@@ -136,6 +157,7 @@ class Replay:
         for rank, attempts in zip(record.ids, record.attempts, strict=True):
             if attempts > shelf.attempts.get(rank, 0):
                 shelf.attempts[rank] = attempts
+                shelf.held.add(rank)
 
     def finish(self, now_ns: int) -> list[Record]:
         """Build the orders, and bury what killed its holder too often: the records of that."""
@@ -148,12 +170,12 @@ class Replay:
             entries = sorted(shelf.entries.values(), key=rank_of)
             for entry in entries:
                 queue.count_in(entry)
-            self._fill(queue, shelf, entries, now_ns)
-        for number in self._shelves:
-            records += self._bury_exhausted(self._state.queues[number], now_ns)
-        self._shelves.clear()
-        for queue in self._state.queues.values():
             queue.opened_with = queue.live
+            self._fill(queue, shelf, entries, now_ns)
+        for number, shelf in self._shelves.items():
+            queue = self._state.queues[number]
+            records += self._bury_exhausted(queue, shelf.held, now_ns)
+        self._shelves.clear()
         return records
 
     def _turn_back(self, number: int, shelf: _Shelf, now_ns: int) -> list[Record]:
@@ -186,9 +208,10 @@ class Replay:
             attempts = shelf.attempts.get(rank_of(entry), 0)
             queue.arrive(entry, attempts, due_ns if due_ns > now_ns else 0)
 
-    def _bury_exhausted(self, queue: QueueState, now_ns: int) -> list[Record]:
+    def _bury_exhausted(self, queue: QueueState, held: set[int], now_ns: int) -> list[Record]:
+        # Only what was in flight: one that waits was spared by the policy of its last attempt.
         most = queue.policy.retry.max_attempts
-        dead = {rank for rank, attempts in queue.attempts.items() if attempts >= most}
+        dead = {rank for rank in held if queue.attempts.get(rank, 0) >= most}
         if not dead:
             return []
         if self._state.dead_letter_name(queue) == queue.name:

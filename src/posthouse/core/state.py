@@ -16,6 +16,7 @@ from posthouse.core import letters
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import Numbers, QueueState
+from posthouse.core.router import Router
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
     FOREVER_NS,
@@ -24,11 +25,13 @@ from posthouse.model import (
     QueueStats,
 )
 from posthouse.records import (
+    Bound,
     Declared,
     Delivered,
     Entry,
     Moved,
     Record,
+    Remembered,
     Returned,
     Settled,
     Traits,
@@ -41,6 +44,7 @@ Late: TypeAlias = "list[tuple[QueueState, Callable[[], None]]]"
 """What a transaction lets be seen only once it is durable: queues, and what to call then."""
 
 MAX_ATTEMPTS_REASON: Final = "max_attempts"
+CARRY_STEP: Final = 10_000
 EXPIRED_REASON: Final = "expired"
 EXPIRED_LEASE: Final = "the lease ran out"
 HOLDER_DIED: Final = "the process that held it ended"
@@ -49,12 +53,13 @@ HOLDER_DIED: Final = "the process that held it ended"
 class BrokerState:
     """The queues by name and by number, and what they share."""
 
-    __slots__ = ("by_name", "default_max_bytes", "numbers", "queues")
+    __slots__ = ("by_name", "default_max_bytes", "numbers", "queues", "router")
 
     def __init__(self, default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY) -> None:
         self.queues: dict[int, QueueState] = {}
         self.by_name: dict[str, QueueState] = {}
         self.numbers = Numbers()
+        self.router = Router()
         self.default_max_bytes = default_max_bytes
 
     # queues
@@ -97,6 +102,31 @@ class BrokerState:
         if found is not None:
             return found, []
         return self.declare(name, QueuePolicy(dead_letter=name))
+
+    # topics
+
+    def bind(self, topic: str, queue: QueueState, pattern: str) -> list[Record]:
+        """Let messages of a topic whose routing keys match go to the queue."""
+        if not self.router.bind(topic, queue.number, pattern):
+            return []
+        return [Bound(topic, queue.number, pattern, True)]
+
+    def unbind(self, topic: str, queue: QueueState, pattern: str) -> list[Record]:
+        """End a binding."""
+        if not self.router.unbind(topic, queue.number, pattern):
+            return []
+        return [Bound(topic, queue.number, pattern, False)]
+
+    def carry(self, first_id: int, now_ns: int) -> list[Record]:
+        """What must be remembered of messages below ``first_id``, whose records are to leave."""
+        records: list[Record] = []
+        for queue in self.queues.values():
+            pairs = queue.dedup.carry(first_id, self.numbers.last_id, now_ns)
+            for start in range(0, len(pairs), CARRY_STEP):
+                part = pairs[start : start + CARRY_STEP]
+                names, ids = [name for name, _ in part], [number for _, number in part]
+                records.append(Remembered(queue.number, names, ids))
+        return records
 
     # settling one message otherwise than by ack
 

@@ -11,18 +11,19 @@ from typing import Literal, TypeAlias
 from posthouse.core.queue import QueueState
 from posthouse.core.state import BrokerState, Late
 from posthouse.errors import BrokerBug, LeaseExpired, QueueFull
-from posthouse.records import Entry, Put, Record, Settled, Traits
+from posthouse.records import Copied, Entry, Put, Record, Settled, Traits
 
 
 @dataclass(slots=True)
 class PutStep:
-    """A message to put."""
+    """A message to put. ``shared``: with the body of the put before it, which is stored once."""
 
     queue: QueueState
     kind: int
     body: bytes
     headers: bytes
     traits: Traits | None
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -107,9 +108,12 @@ def commit(
     records: list[Record] = []
     late: Late = []
     ids: list[int] = []
+    original = 0
     for step in steps:
         queue = step.queue
         if isinstance(step, PutStep):
+            if not step.shared:
+                original = 0
             dedup = "" if step.traits is None else step.traits.dedup
             known = queue.dedup.find(dedup, now_ns) if dedup else 0
             if known:
@@ -128,7 +132,11 @@ def commit(
             if dedup:
                 queue.dedup.remember(dedup, entry[0])
             # One record each: a Put's ids are consecutive, and so are its messages' sequences.
-            records.append(Put(queue.number, producer, sequence, [entry]))
+            if original:
+                records.append(Copied(queue.number, producer, sequence, entry, original))
+            else:
+                records.append(Put(queue.number, producer, sequence, [entry]))
+                original = entry[0]
             sequence += 1
             continue
         done = _settle(state, step, now_ns, late)

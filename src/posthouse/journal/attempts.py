@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from posthouse.journal.codec import size_bound
+from posthouse.journal.disk import is_full
 from posthouse.journal.group import Group
 from posthouse.journal.ring import Ring
 from posthouse.records import Delivered, Record
@@ -33,6 +34,7 @@ class Attempts:
         self._settle_room = settle_room
         self._snapshot = snapshot
         self._saving: Group | None = None
+        self._over = False  # something went behind the banks since the last snapshot
 
     def write(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         """One ``pwrite``, and the delivery survives the process.
@@ -47,10 +49,15 @@ class Attempts:
         """A group is durable: if it has the last snapshot, the other bank is free."""
         if group is self._saving:
             self._saving = None
+            if not self._over:
+                self._ring.rewind_over()
 
     def _next_bank(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         if self._saving is not None or not self._ring.fits(ids, attempts):
-            # The other bank is needed until its snapshot is durable: to the log itself.
+            # The other bank is needed until its snapshot is durable.
+            if self._write_over(queue, ids, attempts):
+                return
+            # To the log itself: that survives the process only with its commit.
             column = [attempts] * len(ids) if isinstance(attempts, int) else list(attempts)
             late: Record = Delivered(queue, list(ids), column)
             if size_bound(late) <= self._settle_room():
@@ -63,5 +70,16 @@ class Attempts:
         else:
             if facts:
                 self._saving = self._append(*facts)
+                self._over = False
             self._ring.swap()
         self._ring.write(queue, ids, attempts, self._position())
+
+    def _write_over(self, queue: int, ids: list[int], attempts: list[int] | int) -> bool:
+        try:
+            written = self._ring.write_over(queue, ids, attempts, self._position())
+        except OSError as error:
+            if not is_full(error):
+                raise
+            return False
+        self._over |= written
+        return written

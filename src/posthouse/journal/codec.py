@@ -29,11 +29,14 @@ from posthouse.journal.format import (
     RECORD_HEADER,
     RECORD_HEADER_BYTES,
     SETTLE_BYTES,
+    SETTLE_RESERVE_BYTES,
     padding,
 )
 from posthouse.model import QueuePolicy
 from posthouse.records import (
+    Bound,
     Closed,
+    Copied,
     Declared,
     Delivered,
     Entry,
@@ -41,6 +44,7 @@ from posthouse.records import (
     Opened,
     Put,
     Record,
+    Remembered,
     Returned,
     Settled,
     Traits,
@@ -54,6 +58,9 @@ TYPE_SETTLED: Final = 5
 TYPE_RETURNED: Final = 6
 TYPE_MOVED: Final = 7
 TYPE_DELIVERED: Final = 8
+TYPE_COPIED: Final = 9
+TYPE_BOUND: Final = 10
+TYPE_REMEMBERED: Final = 11
 
 PUT_KINDS: Final = 1
 PUT_HEADERS: Final = 2
@@ -68,6 +75,8 @@ _TWO_U64 = struct.Struct("<QQ")
 _U64 = struct.Struct("<Q")
 _DECLARED = struct.Struct("<II")
 _MOVED = struct.Struct("<IIQ")
+_COPIED = struct.Struct("<IIQQQQ")
+_BOUND = struct.Struct("<IIII")
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 _decode_traits = msgspec.msgpack.Decoder(Traits).decode
@@ -143,7 +152,7 @@ def _decode_put(data: bytes, start: int, end: int, flags: int, kind: int) -> Put
 def _encode_settled(record: Settled, parts: Parts) -> None:
     ids = record.ids
     count = len(ids)
-    run = is_run(ids)
+    run = count <= MAX_RUN and is_run(ids)
     column = _U64.pack(ids[0]) if run else u64s(ids)
     parts.append(
         RECORD_HEADER.pack(TYPE_SETTLED, SETTLED_RUN if run else 0, 0, 8 + len(column))
@@ -250,6 +259,74 @@ def _decode_closed(data: bytes, start: int, end: int, flags: int, kind: int) -> 
     return Closed(*_U64.unpack_from(data, start))
 
 
+def _encode_copied(record: Copied, parts: Parts) -> None:
+    traits = record.entry[4]
+    packed = b"" if traits is None else _encode_msgpack(traits)
+    body = (
+        _COPIED.pack(record.queue, 0, record.producer, record.sequence, record.entry[0], record.of)
+        + packed
+    )
+    parts.append(RECORD_HEADER.pack(TYPE_COPIED, 0, 0, len(body)) + body)
+
+
+def _decode_copied(data: bytes, start: int, end: int, flags: int, kind: int) -> Copied:
+    """A copy whose entry has no body yet: `_complete` gives it the original's."""
+    queue, zero, producer, sequence, message_id, of = _COPIED.unpack_from(data, start)
+    _check_plain(end, end, flags, kind | zero)
+    packed = data[start + _COPIED.size : end]
+    traits = _decode_traits(packed) if packed else None
+    return Copied(queue, producer, sequence, (message_id, 0, b"", b"", traits), of)
+
+
+def _complete(copied: Copied, before: list[Record]) -> None:
+    for record in reversed(before):
+        if isinstance(record, Put):
+            index = copied.of - record.entries[0][0]
+            if 0 <= index < len(record.entries):
+                _, kind, body, headers, _ = record.entries[index]
+                copied.entry = (copied.entry[0], kind, body, headers, copied.entry[4])
+                return
+    raise BadRecord("a copy of a message that is not in its frame")
+
+
+def _encode_bound(record: Bound, parts: Parts) -> None:
+    topic, pattern = record.topic.encode(), record.pattern.encode()
+    body = _BOUND.pack(record.queue, record.bound, len(topic), len(pattern)) + topic + pattern
+    parts.append(RECORD_HEADER.pack(TYPE_BOUND, 0, 0, len(body)) + body)
+
+
+def _decode_bound(data: bytes, start: int, end: int, flags: int, kind: int) -> Bound:
+    queue, bound, topic_size, pattern_size = _BOUND.unpack_from(data, start)
+    at = start + _BOUND.size
+    _check_plain(at + topic_size + pattern_size, end, flags, kind)
+    if bound > 1:
+        raise BadRecord("a binding that is neither made nor ended")
+    topic = data[at : at + topic_size].decode()
+    return Bound(topic, queue, data[at + topic_size : end].decode(), bound == 1)
+
+
+def _encode_remembered(record: Remembered, parts: Parts) -> None:
+    dedups = [dedup.encode() for dedup in record.dedups]
+    body = (
+        _COUNTED.pack(record.queue, len(dedups))
+        + u64s(record.ids)
+        + u32s(map(len, dedups))
+        + b"".join(dedups)
+    )
+    if len(record.ids) != len(dedups):
+        raise ValueError("the columns of one record have one length")
+    parts.append(RECORD_HEADER.pack(TYPE_REMEMBERED, 0, 0, len(body)) + body)
+
+
+def _decode_remembered(data: bytes, start: int, end: int, flags: int, kind: int) -> Remembered:
+    queue, count = _COUNTED.unpack_from(data, start)
+    ids, at = read_u64s(data, start + 8, count, end)
+    sizes, at = read_u32s(data, at, count, end)
+    blobs, at = read_blobs(data, at, sizes, end)
+    _check_plain(at, end, flags, kind)
+    return Remembered(queue, [blob.decode() for blob in blobs], ids)
+
+
 def _check_end(at: int, end: int) -> None:
     if at != end:
         raise BadRecord("a record whose length is not that of its fields")
@@ -269,6 +346,9 @@ _ENCODERS: Final[dict[type, Callable[[Any, Parts], None]]] = {
     Returned: _encode_returned,
     Moved: _encode_moved,
     Delivered: _encode_delivered,
+    Copied: _encode_copied,
+    Bound: _encode_bound,
+    Remembered: _encode_remembered,
 }
 _DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
     TYPE_OPENED: _decode_opened,
@@ -279,6 +359,9 @@ _DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
     TYPE_RETURNED: _decode_returned,
     TYPE_MOVED: _decode_moved,
     TYPE_DELIVERED: _decode_delivered,
+    TYPE_COPIED: _decode_copied,
+    TYPE_BOUND: _decode_bound,
+    TYPE_REMEMBERED: _decode_remembered,
 }
 
 
@@ -315,9 +398,12 @@ def decode_payload(data: bytes, start: int, end: int, count: int) -> list[Record
                 raise BadRecord(f"record type {kind_of_record} is not known")
             if stop > end:
                 raise BadRecord("a record is cut short")
-            records.append(decode(data, at, stop, flags, kind))
+            record = decode(data, at, stop, flags, kind)
+            if isinstance(record, Copied):
+                _complete(record, records)
+            records.append(record)
             at = stop
-    except (struct.error, msgspec.MsgspecError, ValueError, OverflowError) as error:
+    except (struct.error, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
         raise BadRecord(f"a record does not decode: {error}") from error
     if end - at >= FRAME_ALIGN or data[at:end].strip(b"\0"):
         raise BadRecord("there is more in the frame than its records")
@@ -332,7 +418,8 @@ def size_bound(record: Record) -> int:
         return SETTLE_BYTES + 8 * len(record.ids)
     parts: Parts = []
     _ENCODERS[type(record)](record, parts)
-    return FRAME_HEADER_BYTES + FRAME_ALIGN + sum(map(len, parts))
+    settling = SETTLE_RESERVE_BYTES if isinstance(record, Copied) else 0
+    return FRAME_HEADER_BYTES + FRAME_ALIGN + settling + sum(map(len, parts))
 
 
 def entries_bound(entries: list[Entry]) -> int:

@@ -45,7 +45,8 @@ class Scan:
         stop: where the first thing stands that is not the next sound frame.
         torn_bytes: how much of a frame of this segment seems to stand at ``stop``; 0: nothing
             that could be told from stale or empty bytes.
-        gap: at ``stop`` stands a sound frame with a sequence that does not belong there.
+        gap: at ``stop`` stands a sound frame that does not belong there: of another sequence, or
+            moved.
         proof: the highest ``durable_upto`` of sound frames behind ``stop``; 0: there are none.
     """
 
@@ -85,7 +86,7 @@ def read_frame(data: bytes, offset: int, limit: int, seed: int) -> Frame | None:
     if header is None:
         return None
     frame = Frame(offset, header)
-    if header.durable_upto > offset or header.length % FRAME_ALIGN or frame.end > limit:
+    if header.length % FRAME_ALIGN or frame.end > limit:
         return None
     if zlib.crc32(memoryview(data)[frame.start : frame.end], seed) != header.payload_crc:
         return None
@@ -104,7 +105,8 @@ def scan_frames(
     while (frame := read_frame(data, offset, limit, seed)) is not None:
         header = frame.header
         catalog = bool(header.flags & FLAG_CATALOG)
-        if header.sequence != expected or catalog != (not frames):
+        in_order = header.sequence == expected and catalog == (not frames)
+        if not in_order or header.durable_upto > offset:
             gap = True
             break
         frames.append(frame)
@@ -132,7 +134,7 @@ def _torn_bytes(
         return min(FRAME_HEADER_BYTES + header.length, limit - offset)
     sequence = int.from_bytes(data[offset + 32 : offset + 40], "little")
     if sequence == expected:
-        return FRAME_HEADER_BYTES
+        return min(FRAME_HEADER_BYTES, limit - offset)
     return 0 if reused else len(data[offset:limit].rstrip(b"\0"))
 
 

@@ -39,7 +39,17 @@ from posthouse.journal.ring import position_of
 from posthouse.journal.room import Room
 from posthouse.journal.upkeep import Upkeep
 from posthouse.journal.writer import Writer
-from posthouse.records import Closed, Declared, Delivered, Entry, Put, Record, Settled
+from posthouse.records import (
+    Bound,
+    Closed,
+    Copied,
+    Declared,
+    Delivered,
+    Entry,
+    Put,
+    Record,
+    Settled,
+)
 
 __all__ = ["Group", "Journal", "LogJournal"]
 
@@ -52,7 +62,8 @@ class LogJournal:
 
     ``call_soon`` and ``call_later`` are the loop's. ``on_commit(group)`` runs when the group is
     durable, before its waiters are woken; ``on_failure(error)`` once, when the disk fails;
-    ``snapshot()`` gives `Delivered` of all that is in flight or has attempts.
+    ``carry(first_id)`` gives what must be remembered of messages with lower ids, whose records are
+    about to leave the log. ``snapshot()`` gives `Delivered` of all that is in flight or has attempts.
     ``close_deadline_s``: how long `close` may take, seconds.
     """
 
@@ -66,6 +77,7 @@ class LogJournal:
         on_commit: Callable[[Group], None],
         on_failure: Callable[[PosthouseError], None],
         snapshot: Callable[[], list[Delivered]],
+        carry: Callable[[int], list[Record]] = lambda first_id: [],
         now_ns: Callable[[], int] | None = None,
         close_deadline_s: float = 30.0,
     ) -> None:
@@ -75,6 +87,7 @@ class LogJournal:
         self._call_soon = call_soon
         self._on_commit = on_commit
         self._on_failure = on_failure
+        self._carry = carry
         self._snapshot = snapshot
         self._now_ns = now_ns or SystemClock().now_ns
         self._close_deadline_s = close_deadline_s
@@ -210,12 +223,13 @@ class LogJournal:
             if isinstance(record, Put):
                 self._check_ids(record.entries[0][0])
                 self._next_id = record.entries[-1][0] + 1
-            elif isinstance(record, Declared):
-                self._room.catalog_bytes += size_bound(record)
-                old = self._log.catalog.get(record.queue)
-                if old is not None:
-                    self._room.catalog_bytes -= size_bound(old)
-                self._log.catalog[record.queue] = record
+            elif isinstance(record, Copied):
+                self._check_ids(record.entry[0])
+                self._next_id = record.entry[0] + 1
+            elif isinstance(record, (Declared, Bound)):
+                before = self._log.catalog.size_bytes
+                self._log.catalog.note(record)
+                self._room.catalog_bytes += self._log.catalog.size_bytes - before
             group.records.append(record)
         self._count(group, size, len(records))
         return group
@@ -301,10 +315,10 @@ class LogJournal:
     def _kick(self) -> None:
         self._kicked = False
         if self._open is not None and not self._pipeline.in_flight:
-            self._seal()
+            self._seal(on_loop=True)
             self._upkeep.work()
 
-    def _seal(self) -> None:
+    def _seal(self, *, on_loop: bool = False) -> None:
         """Give the open group its place in the log, and send it on its way."""
         group = self._open
         if group is None:
@@ -316,15 +330,15 @@ class LogJournal:
             spare = self._room.spare_for(group.size_bytes)
             if spare is not None:
                 group.roll = self._roll(spare)
-        self._send(group)
+        self._send(group, on_loop=on_loop)
 
-    def _send(self, group: Group) -> None:
+    def _send(self, group: Group, *, on_loop: bool = False) -> None:
         group.sequence = self._sequence
         group.segment = self._room.segment
         group.oldest = self._oldest
         self._sequence += 1
         self._room.take(group.size_bytes)
-        self._pipeline.add(group)
+        self._pipeline.add(group, on_loop=on_loop)
 
     def _roll(self, spare: Spare) -> Roll:
         self._room.advance(spare)
@@ -354,13 +368,25 @@ class LogJournal:
         for waiter in group.waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        self._oldest = live.needed_from()
+        self._advance_oldest()
         self._upkeep.reclaim(group.oldest)
         self._upkeep.work()
         if self._open is not None and not self._pipeline.in_flight:
             self._schedule_kick()
         if not group.flags:
             self._idle.committed()
+
+    def _advance_oldest(self) -> None:
+        """Segments that nothing needs may go, when what must outlive them is carried on."""
+        oldest = self._live.needed_from()
+        if oldest > self._oldest:
+            carried = self._carry(self._live.first_id_from(oldest))
+            if sum(map(size_bound, carried)) > self.settle_room:
+                return
+            if carried:
+                # Into the open group: no later than the frame that lets the segments go.
+                self.append(*carried)
+            self._oldest = oldest
 
     def _mark(self) -> None:
         """The log is idle: say durably that all before this is on disk."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from posthouse.records import Put, Record, Settled
+from posthouse.records import Copied, Put, Record, Settled
 
 
 class LiveTable:
@@ -40,6 +40,8 @@ class LiveTable:
         for record in records:
             if isinstance(record, Put):
                 self.put(segment, record.entries[0][0], len(record.entries))
+            elif isinstance(record, Copied):
+                self.put(segment, record.entry[0], 1)
             elif isinstance(record, Settled):
                 self.settle(record.ids)
 
@@ -76,6 +78,13 @@ class LiveTable:
             if count:
                 return number
         return self.newest
+
+    def first_id_from(self, segment: int) -> int:
+        """The first message id that a segment from this one on has; past all, if none has."""
+        for number, first_id in zip(self._numbers, self._firsts, strict=True):
+            if number >= segment:
+                return first_id
+        return self.last_id + 1
 
     def forget_oldest(self) -> None:
         """The oldest segment is gone."""

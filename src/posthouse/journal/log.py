@@ -9,6 +9,7 @@ import errno
 from collections.abc import Callable
 
 from posthouse.errors import LogUnreadable, PosthouseError, StorageFailed, StorageFull
+from posthouse.journal.catalog import Catalog
 from posthouse.journal.codec import encode_payload
 from posthouse.journal.directory import (
     Listing,
@@ -33,7 +34,7 @@ from posthouse.journal.live import LiveTable
 from posthouse.journal.options import LogOptions, Roll, SealedFrame, Spare
 from posthouse.journal.recovery import Recovered, Recovery, RecoveryReport, read_segment
 from posthouse.journal.ring import Ring, RingReplay, read_ring
-from posthouse.records import Declared, Opened, Record
+from posthouse.records import Opened, Record
 
 __all__ = ["Log", "LogOptions", "RecoveryReport", "Roll", "SealedFrame", "Spare", "open_log"]
 
@@ -68,7 +69,7 @@ class Log:
         self.spares: list[Spare] = []
         self.live = LiveTable(1)
         self.opened = Opened(1, 0)
-        self.catalog: dict[int, Declared] = {}
+        self.catalog = Catalog()
         self.next_sequence = 1
         self.oldest = 1
         self.ring = Ring(files, directory, options.ring_slots)
@@ -87,7 +88,7 @@ class Log:
 
     def catalog_records(self) -> list[Record]:
         """What a segment begins with: the last opening and every queue so far."""
-        return [self.opened, *self.catalog.values()]
+        return [self.opened, *self.catalog.records()]
 
     def abandon(self) -> None:
         """Close the files and release the lock, once. Writes nothing."""
@@ -257,7 +258,7 @@ def _resume(
         published=0,
         reused=False,
     )
-    catalog: list[Record] = [Opened(recovered.epoch, 0), *log.catalog.values()]
+    catalog: list[Record] = [Opened(recovered.epoch, 0), *log.catalog.records()]
     content = sum(FRAME_HEADER_BYTES + len(frame.payload) for frame in frames)
     least = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + len(encode_payload(catalog)) + content
     spare = _take_spare(log, first_size(log.options), least)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from posthouse.errors import LogDamaged, LogUnreadable
+from posthouse.journal.catalog import Catalog
 from posthouse.journal.codec import decode_payload
 from posthouse.journal.columns import BadRecord
 from posthouse.journal.directory import Listing, path_in
@@ -23,7 +24,17 @@ from posthouse.journal.live import LiveTable
 from posthouse.journal.options import SealedFrame
 from posthouse.journal.ring import RingReplay
 from posthouse.journal.verdicts import Findings, Verdict, judge
-from posthouse.records import Declared, Moved, Opened, Put, Record, Returned, Settled
+from posthouse.records import (
+    Bound,
+    Copied,
+    Declared,
+    Moved,
+    Opened,
+    Put,
+    Record,
+    Returned,
+    Settled,
+)
 
 
 @dataclass(slots=True)
@@ -74,7 +85,7 @@ class Recovered:
         next_sequence: of the next group.
         epoch: of the last opening.
         oldest: the oldest segment that is needed, by the last frame that says so.
-        catalog: queue number to its last `Declared`.
+        catalog: what every new segment begins with.
         live: live messages per segment; the tail's belong to the segment after the last.
     """
 
@@ -85,7 +96,7 @@ class Recovered:
     next_sequence: int = 1
     epoch: int = 0
     oldest: int = 0
-    catalog: dict[int, Declared] = field(default_factory=dict)
+    catalog: Catalog = field(default_factory=Catalog)
     live: LiveTable = field(default_factory=lambda: LiveTable(1))
 
 
@@ -166,7 +177,7 @@ class Recovery:
         self._report = report
         self._progress = progress
         self._live = LiveTable(listing.segments[0])
-        self._catalog: dict[int, Declared] = {}
+        self._catalog = Catalog()
         self._epoch = 0
         self._sequence = 1
         self._oldest = 0
@@ -276,6 +287,8 @@ class Recovery:
         match record:
             case Put():
                 self._live.put(number, record.entries[0][0], len(record.entries))
+            case Copied():
+                self._live.put(number, record.entry[0], 1)
             case Settled():
                 self._live.settle(record.ids)
                 self._ring.forget(record.ids, sequence, index)
@@ -284,8 +297,8 @@ class Recovery:
             case Moved():
                 self._ring.forget([record.id], sequence, index)
                 self._ring.moved(record.id, record.traits.rank)
-            case Declared():
-                self._catalog[record.queue] = record
+            case Declared() | Bound():
+                self._catalog.note(record)
             case Opened():
                 self._epoch = record.epoch
             case _:

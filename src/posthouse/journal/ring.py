@@ -5,7 +5,7 @@ that were never moved) with one attempt number, the epoch, and its position in t
 which record of which group it happened. At recovery a slot counts only if it is of the last epoch
 and the log has nothing newer to say of its messages. When a bank is full a snapshot goes into the
 log and the other bank is used; a bank is written again only when the snapshot taken at its end is
-durable.
+durable. What is delivered until then goes behind the two banks, up to `OVERFLOW_BANKS` more.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ SLOT: Final = struct.Struct("<IIIHHQQ")
 SLOT_BYTES: Final = 32
 _REST: Final = struct.Struct("<IIHHQQ")
 _SEED: Final = 0x72696E67
+OVERFLOW_BANKS: Final = 16
 _NO_FD: Final = -1
 _MAX_RUN: Final = 0xFFFF
 _MAX_ATTEMPT: Final = 0xFFFF
@@ -123,6 +124,7 @@ class Ring:
         self._epoch = 0
         self._bank = 0
         self._offset = 0
+        self._overflow = 0
 
     def open(self, epoch: int) -> None:
         """Open or make the file, for deliveries of this epoch.
@@ -146,18 +148,41 @@ class Ring:
         Raises:
             OSError: the write failed.
         """
-        if isinstance(attempts, int) and len(ids) <= _MAX_RUN and is_run(ids):
-            data = pack_slot(self._epoch, queue, attempts, len(ids), position, ids[0])
-        else:
-            data = b"".join(
-                pack_slot(self._epoch, queue, attempt, count, position, first)
-                for first, count, attempt in _runs(ids, attempts)
-            )
+        data = self._slots(queue, ids, attempts, position)
         if self._offset + len(data) > self._bank_bytes:
             return False
         self._files.pwrite(self._fd, data, self._bank * self._bank_bytes + self._offset)
         self._offset += len(data)
         return True
+
+    def write_over(
+        self, queue: int, ids: Sequence[int], attempts: Sequence[int] | int, position: int
+    ) -> bool:
+        """Write a batch behind the two banks; False, and nothing, if that is full as well.
+
+        Raises:
+            OSError: the write failed.
+        """
+        data = self._slots(queue, ids, attempts, position)
+        if self._overflow + len(data) > OVERFLOW_BANKS * self._bank_bytes:
+            return False
+        self._files.pwrite(self._fd, data, 2 * self._bank_bytes + self._overflow)
+        self._overflow += len(data)
+        return True
+
+    def rewind_over(self) -> None:
+        """What stands behind the two banks is not needed any more."""
+        self._overflow = 0
+
+    def _slots(
+        self, queue: int, ids: Sequence[int], attempts: Sequence[int] | int, position: int
+    ) -> bytes:
+        if isinstance(attempts, int) and len(ids) <= _MAX_RUN and is_run(ids):
+            return pack_slot(self._epoch, queue, attempts, len(ids), position, ids[0])
+        return b"".join(
+            pack_slot(self._epoch, queue, attempt, count, position, first)
+            for first, count, attempt in _runs(ids, attempts)
+        )
 
     def swap(self) -> None:
         """Go on at the beginning of the other bank, over what it holds."""

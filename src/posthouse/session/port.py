@@ -64,6 +64,8 @@ class Port(PutPort, TakePort, SettlePort):
         engine.check_loop()
         state = self._state
         engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * state.live)
+        for entries in self._lane.reservations:
+            self.restore(entries)
         count, records = engine.state.purge(state)
         group = engine.keep(records) if records else None
         self._lane.left()
@@ -81,6 +83,26 @@ class Port(PutPort, TakePort, SettlePort):
         count, records = engine.state.redrive(self._state, most, engine.now_ns())
         group = engine.keep(records) if records else None
         return count, group
+
+    def bind(self, topic: str, pattern: str) -> Group | None:
+        """Let a topic's messages come here; what to wait for.
+
+        Raises:
+            StorageFull: there is no room to write that down; nothing was done.
+        """
+        engine = self._engine
+        engine.check_loop()
+        engine.check_settle_room(RECORD_BYTES + 4 * (len(topic) + len(pattern)))
+        records = engine.state.bind(topic, self._state, pattern)
+        return engine.keep(records) if records else engine.journal.last_group()
+
+    def unbind(self, topic: str, pattern: str) -> Group | None:
+        """End a binding; what to wait for. Raises: as `bind`."""
+        engine = self._engine
+        engine.check_loop()
+        engine.check_settle_room(RECORD_BYTES + 4 * (len(topic) + len(pattern)))
+        records = engine.state.unbind(topic, self._state, pattern)
+        return engine.keep(records) if records else engine.journal.last_group()
 
     async def joined(self) -> None:
         """Return when the queue holds nothing."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from posthouse.core import letters
 from posthouse.core.transaction import PutStep, SettleStep, Step, problem, short_of_room
 from posthouse.engine import Engine
 from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.model import MAX_BATCH_BYTES, QueuePolicy, QueueStats
-from posthouse.session.base import RECORD_BYTES
+from posthouse.records import Traits
+from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES
 from posthouse.session.line import in_line
 from posthouse.session.port import Port
 
@@ -88,6 +91,32 @@ class Session:
             await future
         return ids
 
+    def publish_steps(
+        self, topic: str, key: str, kind: int, body: bytes, headers: bytes, traits: Traits | None
+    ) -> list[Step]:
+        """The puts that a message published to a topic comes to; none if it goes nowhere."""
+        engine = self.engine
+        engine.check_loop()
+        steps: list[Step] = []
+        for number in engine.state.router.route(topic, key):
+            queue = engine.state.queues[number]
+            fitting = traits
+            if traits is not None and traits.priority and queue.policy.order != "priority":
+                fitting = msgspec.structs.replace(traits, priority=0)
+            if queue.ttl_ns and (fitting is None or not fitting.expires_ns):
+                expires_ns = engine.now_ns() + queue.ttl_ns
+                fitting = msgspec.structs.replace(fitting or Traits(), expires_ns=expires_ns)
+            steps.append(PutStep(queue, kind, body, headers, fitting, shared=bool(steps)))
+        return steps
+
+    def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
+        """All bindings (of one topic): (topic, queue's name, pattern)."""
+        state = self.engine.state
+        return [
+            (name, state.queues[number].name, pattern)
+            for name, number, pattern in state.router.bindings(topic)
+        ]
+
     async def _room_for(self, steps: list[Step]) -> None:
         queue = short_of_room(steps)
         if queue is None:
@@ -112,8 +141,16 @@ class Session:
 
 
 def _step_bytes(step: Step) -> int:
+    if isinstance(step, PutStep) and step.shared:
+        return PUT_OVERHEAD_BYTES + RECORD_BYTES + MOST_TRAITS_BYTES
     if isinstance(step, PutStep):
-        return len(step.body) + len(step.headers) + PUT_OVERHEAD_BYTES + RECORD_BYTES
+        return (
+            MOST_TRAITS_BYTES
+            + len(step.body)
+            + len(step.headers)
+            + PUT_OVERHEAD_BYTES
+            + RECORD_BYTES
+        )
     if step.verb == "ack":
         return RECORD_BYTES
     return RECORD_BYTES + letters.size_bound(step.reason, step.error)

@@ -22,12 +22,15 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if not (state.ready or state.returned or state.rich) or not self._may_take:
+        if not (state.ready or state.returned or state.rich or self._take_back()) or (
+            not self._may_take
+        ):
             return None
         engine = self._engine
-        taken = state.take_one(
-            engine.tick_ns or engine.tick(), timeout_ns or state.timeout_ns, self._holder
-        )
+        timeout_ns = timeout_ns or state.timeout_ns
+        taken = state.take_one(engine.tick_ns or engine.tick(), timeout_ns, self._holder)
+        if taken is None and self._take_back():
+            taken = state.take_one(engine.tick_ns or engine.tick(), timeout_ns, self._holder)
         if taken is None:
             engine.schedule(self._lane)  # a limit may let it be taken later
             return None
@@ -46,7 +49,9 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if not (state.ready or state.returned or state.rich) or not self._may_take:
+        if not (state.ready or state.returned or state.rich or self._take_back()) or (
+            not self._may_take
+        ):
             return None
         engine = self._engine
         taken = state.take_many(
@@ -70,7 +75,11 @@ class TakePort(PortBase):
         return taken
 
     def reserve(self, most: int, most_bytes: int) -> list[Entry]:
-        """Set messages aside for an iterator, in memory only: no lease, no attempt yet."""
+        """Set messages aside for an iterator, in memory only: no lease, no attempt yet.
+
+        The iterator takes them off the list, which is shared: what another consumer needs
+        meanwhile is taken off its beginning.
+        """
         if get_ident() != self._thread:
             wrong_loop()
         if not self._may_take:
@@ -79,8 +88,13 @@ class TakePort(PortBase):
         state = self._state
         if state.rich is not None:
             most = min(most, state.rich.prefetch)
-        entries = state.pop_many(most, most_bytes, engine.tick_ns or engine.tick())
-        state.reserved += len(entries)
+        now_ns = engine.tick_ns or engine.tick()
+        entries = state.pop_many(most, most_bytes, now_ns)
+        if not entries and self._take_back():
+            entries = state.pop_many(most, most_bytes, now_ns)
+        if entries:
+            state.reserved += len(entries)
+            self._lane.reservations.append(entries)
         if state.rich is not None:
             engine.schedule(self._lane)
         return entries
@@ -108,10 +122,32 @@ class TakePort(PortBase):
         return taken
 
     def restore(self, entries: list[Entry]) -> None:
-        """Put reserved messages back in their places."""
-        self._state.reserved -= len(entries)
+        """Put reserved messages back in their places, off the list that `reserve` returned."""
+        count = len(entries)
+        self._state.reserved -= count
         self._state.restore(entries)
-        self._lane.wake_getters(len(entries))
+        entries.clear()
+        self._lane.wake_getters(count)
+
+    def _take_back(self) -> bool:
+        """Nothing waits: put back half of what the fullest iterator has set aside, if any has.
+
+        Else a consumer would wait beside messages that a slow iterator is far from needing; or
+        for ever, where a cancelled task's traceback keeps its iterator alive.
+        """
+        state = self._state
+        if not state.reserved or state.waiting():
+            return False
+        lane = self._lane
+        lane.reservations = [entries for entries in lane.reservations if entries]
+        if not lane.reservations:
+            return False
+        fullest = max(lane.reservations, key=len)
+        count = (len(fullest) + 1) // 2
+        self.restore(fullest[:count])
+        # Its end is what the iterator takes next.
+        del fullest[:count]
+        return True
 
     async def readable(self) -> None:
         """Return when a message may be waiting.

@@ -111,10 +111,9 @@ def _torn(
     """The last write in part, the other unsynced operations all or none of them."""
     assert change.data is not None
     size = len(change.data)
-    points = (
-        set(range(1, size)) if size <= tears else {rng.randrange(1, size) for _ in range(tears)}
-    )
-    points |= {48, 8} & set(range(1, size))
+    points = {1, size // 2, size - 1} & set(range(1, size))
+    if size > 16:
+        points = {rng.randrange(1, size) for _ in range(tears)} | {8, 16, 48} & set(range(1, size))
 
     def state(what: str, tear: Tear) -> CrashState:
         kept = others if rng.random() < 0.7 else frozenset[int]()

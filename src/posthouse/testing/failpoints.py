@@ -7,6 +7,7 @@ A fail point is written ``<when>_<what>:<number>[@<phase>]``: ``after_write:17``
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -98,7 +99,6 @@ class KillingFiles(PassingFiles):
 
     Attributes:
         phase: what the program says it is doing (see `FailPoint.phase`).
-        count: calls of the counted kind so far.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class KillingFiles(PassingFiles):
         self._end = end
         # The call that is to be the last. The loop and the writer both come through here.
         self._last: Operation | None = None
+        # Both count, and neither may miss its turn: `next` is one step.
+        self._numbers = itertools.count(1)
         self.phase = PHASES[0]
-        self.count = 0
 
     def passing(self, operation: Operation) -> None:
         """End before the call, or in it, if it is its turn."""
         point = self._point
         if (point.phase and point.phase != self.phase) or not point.counts(operation):
             return
-        self.count += 1
-        if self.count != point.number:
+        if next(self._numbers) != point.number:
             return
         if point.when == "after":
             self._last = operation

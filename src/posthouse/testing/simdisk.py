@@ -60,10 +60,15 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """A file at a cut: what is durable of it, and its changes since."""
+    """A file at a cut: what is durable of it, and its changes since.
+
+    Attributes:
+        cached: what programs see, where a failed sync made that more than the two together.
+    """
 
     durable: bytes
     pending: tuple[Change, ...]
+    cached: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,8 @@ class _Inode:
 
     def freeze(self) -> Frozen:
         if self.frozen is None:
-            self.frozen = Frozen(self.durable, tuple(self.pending))
+            cached = bytes(self.data) if self.lost else None
+            self.frozen = Frozen(self.durable, tuple(self.pending), cached)
         return self.frozen
 
 
@@ -178,8 +184,12 @@ class SimDisk:
         """The same disk when only the process has died: all is seen, not all is durable."""
         disk = cls(record=record)
         for number, frozen in cut.files.items():
-            node = _Inode(number, applied(frozen.durable, frozen.pending), frozen.durable)
+            seen = frozen.cached
+            if seen is None:
+                seen = applied(frozen.durable, frozen.pending)
+            node = _Inode(number, seen, frozen.durable)
             node.pending = list(frozen.pending)
+            node.lost = frozen.cached is not None
             disk._files[number] = node
             disk._next_file = max(disk._next_file, number + 1)
         names = dict(cut.names)

@@ -24,6 +24,8 @@ class SimWriter:
         done: how many jobs have taken effect.
     """
 
+    idle = False  # every job takes the writer's way
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,

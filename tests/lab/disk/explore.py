@@ -14,18 +14,23 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from posthouse.journal.log import LogOptions
+from posthouse.testing.clock import START_NS
 from posthouse.testing.crashes import CrashState, crash_states
 from posthouse.testing.simdisk import Cut, SimDisk
 from tests.lab.disk.facts import NEVER, Facts, Reader
 from tests.lab.disk.judge import Expected, Opening, judge, options_for
-from tests.lab.disk.lives import Base, Life, draw_options, live
+from tests.lab.disk.lives import Base, Life, draw_options
 from tests.lab.disk.program import new_names
 from tests.lab.disk.timeline import Timeline
-from tests.lab.disk.world import LoopClock
 
-RECOVERY_EVERY = 97
-LIFE_EVERY = 211
-KILL_EVERY = 3
+RECOVERIES = 0.01
+"""Of so many crash states the recovery is crashed in turn, at each of its operations."""
+
+FAULTS = 0.2
+"""In so many stories a sync fails once, and what it should have made durable is lost."""
+
+LIVES = 0.004
+"""So many crash states are used again, in a life that is crashed in turn."""
 
 
 class Enough(Exception):
@@ -51,27 +56,39 @@ class Story:
     lives: int = 0
 
     def __post_init__(self) -> None:
-        self.rng = Random(self.seed)
-        self.clock = LoopClock()
+        self.now_ns = START_NS
         self.names = new_names()
         self._salts = itertools.count(self.seed % 1_000_003)
 
     def tell(self) -> None:
         """Run the first life, and explore it."""
         try:
-            options = draw_options(self.rng)
+            rng = Random(self.seed)
+            options = draw_options(rng)
             disk = SimDisk(record=True)
-            steps = self.rng.choice((20, 60, 150))
-            self.explore(self.begin(disk, options, Base(), Timeline(), steps), None, 0, "")
+            steps = rng.choice((20, 60, 150))
+            if rng.random() < FAULTS:
+                disk.fail_at = rng.randrange(1, 80)
+                disk.fail_sticky = rng.random() < 0.5
+            self.explore(self.begin(disk, options, rng, Base(), Timeline(), steps), None, 0, "")
         except Enough:
             pass
 
     def begin(
-        self, disk: SimDisk, options: LogOptions, base: Base, timeline: Timeline, steps: int
+        self,
+        disk: SimDisk,
+        options: LogOptions,
+        rng: Random,
+        base: Base,
+        timeline: Timeline,
+        steps: int,
     ) -> Life:
         """One more life."""
         self.lives += 1
-        return live(disk, options, self.rng, base, timeline, self.clock, self.names, steps)
+        life = Life(disk, options, timeline, base, self.now_ns)
+        life.live(rng, self.names, steps)
+        self.now_ns = life.ended_ns
+        return life
 
     def explore(self, life: Life, before: Expected | None, depth: int, way: str) -> None:
         """Crash a life at every operation. ``before``: what held while it was being opened."""
@@ -100,24 +117,25 @@ class Story:
         """All that a crash at one operation may leave."""
         tears = 6 if depth == 0 else 2
         subsets = 3 if depth == 0 else 1
-        for state in crash_states(cut, self.rng, tears=tears, subsets=subsets):
+        rng = Random(f"{self.seed} {way}")
+        for state in crash_states(cut, rng, tears=tears, subsets=subsets):
             self.power(life, state, expected, depth, f"{way}: {state.label}")
-        if cut.index % KILL_EVERY == 0:
-            self.kill(life, cut, expected, depth, f"{way}: killed")
+        self.kill(life, cut, expected, depth, f"{way}: killed")
 
     def power(
         self, life: Life, state: CrashState, expected: Expected, depth: int, way: str
     ) -> None:
         """The machine lost its power."""
         options = self.options(life)
-        opening = judge(SimDisk(state.image), options, expected)
+        opening = judge(SimDisk(state.image), options, expected, self.now_ns)
         self.count(opening, way)
         if depth >= 2:
             return
-        if self.states % RECOVERY_EVERY == 0:
+        rng = Random(f"{self.seed} {way}")
+        if rng.random() < RECOVERIES:
             disk = SimDisk(state.image, record=True)
             self.recovery(life, disk, opening.sequence, expected, way)
-        if self.states % LIFE_EVERY == 0:
+        if rng.random() < LIVES:
             lost = replace(expected, power_lost=True)
             self.again(life, SimDisk(state.image, record=True), opening, lost, depth, way)
 
@@ -130,13 +148,15 @@ class Story:
             expected.epoch,
             attempts_kept=not expected.power_lost,
         )
-        opening = judge(SimDisk.after_kill(cut, record=False), self.options(life), strict)
+        disk = SimDisk.after_kill(cut, record=False)
+        opening = judge(disk, self.options(life), strict, self.now_ns)
         self.count(opening, way)
         if depth >= 2:
             return
-        if self.rng.random() < 0.1:
+        rng = Random(f"{self.seed} {way}")
+        if rng.random() < 3 * RECOVERIES:
             self.recovery(life, SimDisk.after_kill(cut), opening.sequence, expected, way)
-        if self.rng.random() < 0.05:
+        if rng.random() < 3 * LIVES:
             self.again(life, SimDisk.after_kill(cut), opening, expected, depth, way)
 
     def recovery(
@@ -146,12 +166,14 @@ class Story:
         timeline = life.timeline.fork(sequence)
         disk.on_write = timeline.on_write
         inner = Expected(expected.low, expected.high, timeline, expected.epoch)
-        opening = judge(disk, self.options(life), inner)
+        opening = judge(disk, self.options(life), inner, self.now_ns)
         disk.on_write = None
         self.count(opening, f"{way}; recorded")
         for cut in disk.cuts:
-            for state in crash_states(cut, self.rng, tears=3, subsets=1):
-                again = judge(SimDisk(state.image), self.options(life), inner)
+            rng = Random(f"{self.seed} {way} {cut.index}")
+            for state in crash_states(cut, rng, tears=3, subsets=1):
+                left = SimDisk(state.image)
+                again = judge(left, self.options(life), inner, self.now_ns)
                 self.recoveries += 1
                 self.count(again, f"{way}; then in recovery at {cut.what}: {state.label}")
 
@@ -166,9 +188,9 @@ class Story:
     ) -> None:
         """A second life on what was left, and its crashes."""
         timeline = life.timeline.fork(opening.sequence)
-        steps = self.rng.choice((3, 12, 40))
+        rng = Random(f"{self.seed} {way}; then another life")
         options = self.options(life)
-        after = self.begin(disk, options, Base(opening), timeline, steps)
+        after = self.begin(disk, options, rng, Base(opening), timeline, rng.choice((3, 12, 40)))
         low, high = deepcopy((expected.low, expected.high))
         before = replace(expected, low=low, high=high, timeline=timeline)
         self.explore(after, before, depth + 1, f"{way}; then another life: ")

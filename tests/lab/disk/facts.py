@@ -5,6 +5,7 @@ Read from the run's history, whose events carry how far the disk was when they h
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from posthouse.testing.history import History
@@ -26,10 +27,12 @@ NEVER = 1 << 60
 class StampedHistory(History):
     """A history that knows, for each event, how many disk operations came before it."""
 
-    def __init__(self, disk: SimDisk, now_ns: object = None) -> None:
-        super().__init__(now_ns)  # type: ignore[arg-type]
+    def __init__(
+        self, disk: SimDisk, now_ns: Callable[[], int], earlier: Sequence[Event] = ()
+    ) -> None:
+        super().__init__(now_ns, events=earlier)
         self._disk = disk
-        self.stamps: list[int] = []
+        self.stamps = [-1] * len(earlier)
 
     def add(self, event: Event) -> None:
         super().add(event)

@@ -17,7 +17,6 @@ from tests.lab.disk.facts import NEVER, Facts
 from tests.lab.disk.timeline import Kept, State, Timeline
 
 DIRECTORY = "data"
-RECOVERED_AT_NS = 1_700_000_000 * 1_000_000_000
 
 
 @dataclass
@@ -75,26 +74,28 @@ def salts(start: int):  # type: ignore[no-untyped-def]
     return draw
 
 
-def open_disk(disk: SimDisk, options: LogOptions) -> tuple[Opening, BrokerState | None, Log | None]:
+def open_disk(
+    disk: SimDisk, options: LogOptions, now_ns: int
+) -> tuple[Opening, BrokerState | None, Log | None]:
     """Open the log with the core's replay; no engine, no loop."""
     opening = Opening()
     state = BrokerState(DEFAULT_MAX_BYTES_LOG)
     replay = Replay(state)
     try:
-        log = open_log(DIRECTORY, disk, options, replay.apply, RECOVERED_AT_NS)
+        log = open_log(DIRECTORY, disk, options, replay.apply, now_ns)
     except PosthouseError as error:
         opening.problems.append(f"refused: {type(error).__name__}: {error}")
         return opening, None, None
-    replay.finish(RECOVERED_AT_NS)
+    replay.finish(now_ns)
     opening.sequence = log.next_sequence - 2
     opening.epoch = log.epoch
     opening.report = log.report
     return opening, state, log
 
 
-def judge(disk: SimDisk, options: LogOptions, expected: Expected) -> Opening:
+def judge(disk: SimDisk, options: LogOptions, expected: Expected, now_ns: int) -> Opening:
     """Open ``disk`` and compare what is there with what must, and may, be."""
-    opening, state, log = open_disk(disk, options)
+    opening, state, log = open_disk(disk, options, now_ns)
     if state is None or log is None:
         return opening
     log.abandon()
@@ -106,7 +107,7 @@ def judge(disk: SimDisk, options: LogOptions, expected: Expected) -> Opening:
     if said is None:
         problems.append(f"recovered up to group {opening.sequence}, which was never written")
         return opening
-    problems += compare(opening.found, said, expected)
+    problems += compare(opening.found, said, expected, now_ns)
     problems += bounds(opening.found, said, expected)
     if not problems:
         problems += last_id_problems(log, said)
@@ -147,7 +148,9 @@ def contents(state: BrokerState, problems: list[str]) -> dict[int, Found]:
     return found
 
 
-def compare(found: dict[int, Found], said: State, expected: Expected) -> list[str]:
+def compare(
+    found: dict[int, Found], said: State, expected: Expected, now_ns: int
+) -> list[str]:
     """Problems where the broker does not hold exactly what the log says after that group."""
     problems = []
     if found.keys() != said.messages.keys():
@@ -178,7 +181,8 @@ def compare(found: dict[int, Found], said: State, expected: Expected) -> list[st
             problems.append(f"{what} has {kept.attempts} attempts; the log says {told.attempts}")
         if (kept.rank, kept.death) != (told.rank, told.death):
             problems.append(f"{what} has another place in the order, or another death")
-        if kept.due_ns != told.due_ns and not (kept.due_ns == 0 and kept.attempts > told.attempts):
+        due_ns = told.due_ns if told.due_ns > now_ns else 0
+        if kept.due_ns != due_ns and not (kept.due_ns == 0 and kept.attempts > told.attempts):
             problems.append(f"{what} is due at {kept.due_ns}; the log says {told.due_ns}")
     return problems
 

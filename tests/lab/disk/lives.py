@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import posthouse
+from posthouse.broker import Broker
 from posthouse.errors import PosthouseError
 from posthouse.journal.log import LogOptions
 from posthouse.testing.simdisk import SimDisk
+from posthouse.testing.simloop import SimLoop
+from posthouse.testing.simwriter import SimWriter
+from posthouse.testing.trace import Event
 from tests.lab.disk.facts import NEVER, Facts, Held, StampedHistory
 from tests.lab.disk.judge import DIRECTORY, Opening, salts
 from tests.lab.disk.program import DROPS, LIMITS, Program
 from tests.lab.disk.timeline import Timeline
-from tests.lab.disk.world import LoopClock, SlowWriter, run
 
 
 @dataclass
@@ -36,28 +40,6 @@ class Base:
         return facts
 
 
-@dataclass
-class Life:
-    """What one life wrote down.
-
-    Attributes:
-        opened_at: disk operations when the opening returned; NEVER if it did not.
-        closing_at: when the closing began.
-        epoch: what the opening was given.
-        failed: the disk failed (on purpose) in it.
-    """
-
-    disk: SimDisk
-    options: LogOptions
-    history: StampedHistory
-    timeline: Timeline
-    base: Base
-    opened_at: int = NEVER
-    closing_at: int = NEVER
-    epoch: int = 0
-    failed: bool = False
-
-
 def draw_options(rng: Random) -> LogOptions:
     """Small segments and rings, so that all that turns over does."""
     return LogOptions(
@@ -71,49 +53,72 @@ def draw_options(rng: Random) -> LogOptions:
     )
 
 
-def live(
-    disk: SimDisk,
-    options: LogOptions,
-    rng: Random,
-    base: Base,
-    timeline: Timeline,
-    clock: LoopClock,
-    names: Iterator[str],
-    steps: int,
-) -> Life:
-    """Run a program on the disk until it crashes, or closes the broker."""
-    disk.on_write = timeline.on_write
-    life = Life(disk, options, StampedHistory(disk, clock.now_ns), timeline, base)
-    closes = rng.random() < 0.4
-    run(_main(life, rng, clock, names, steps, closes), clock)
-    disk.on_write = None
-    return life
+@dataclass
+class Life:
+    """One life, and what it wrote down.
+
+    Attributes:
+        starts_ns, ended_ns: by the clock, nanoseconds.
+        earlier: the history of the lives before it.
+        opened_at: disk operations when the opening returned; NEVER if it did not.
+        closing_at: when the closing began.
+        closed: the closing returned.
+        failed: the disk failed (on purpose) in it.
+        watch: whether to read what is written into the timeline.
+    """
+
+    disk: SimDisk
+    options: LogOptions
+    timeline: Timeline
+    base: Base
+    starts_ns: int
+    earlier: Sequence[Event] = ()
+    ended_ns: int = 0
+    opened_at: int = NEVER
+    closing_at: int = NEVER
+    failed: bool = False
+    closed: bool = False
+    watch: bool = True
+
+    def live(self, rng: Random, names: Iterator[str], steps: int) -> None:
+        """Run a program on the disk until it is dropped, as in a crash, or has closed."""
+        loop = SimLoop(rng.getrandbits(32), start_ns=self.starts_ns)
+        self.history = StampedHistory(self.disk, loop.now_ns, self.earlier)
+        self.disk.on_write = self.timeline.on_write if self.watch else None
+        try:
+            loop.run(self._main(loop, rng, names, steps))
+        finally:
+            loop.close()
+            self.disk.on_write = None
+            self.ended_ns = loop.now_ns() + 1_000_000
+
+    async def _main(self, loop: SimLoop, rng: Random, names: Iterator[str], steps: int) -> None:
+        closes = rng.random() < 0.4
+        try:
+            broker = await open_broker(self.disk, self.options, loop, rng)
+            self.opened_at = self.disk.count
+            program = Program(broker, self.history, rng, names)
+            program.declare()
+            await program.run(steps)
+            if closes:
+                if rng.random() < 0.5:
+                    await program.finish()
+                self.closing_at = self.disk.count
+                await broker.close()
+                self.closed = True
+        except PosthouseError:
+            if not self.disk.fail_at:
+                raise
+            self.failed = True
 
 
-async def _main(
-    life: Life, rng: Random, clock: LoopClock, names: Iterator[str], steps: int, closes: bool
-) -> None:
-    options = life.options
-    broker = posthouse.open(
+def open_broker(disk: SimDisk, options: LogOptions, loop: SimLoop, rng: Random) -> Broker:
+    """A broker on the disk, to be awaited."""
+    return posthouse.open(
         f"log:{DIRECTORY}",
-        clock=clock,
-        files=life.disk,
-        make_writer=lambda loop: SlowWriter(loop, rng),
+        clock=loop,
+        files=disk,
+        make_writer=lambda loop: SimWriter(loop, rng),
         chance=rng.random,
-        **{name: getattr(options, name) for name in LogOptions.__slots__},
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
     )
-    try:
-        await broker
-        life.opened_at = life.disk.count
-        program = Program(broker, life.history, rng, names)
-        program.declare()
-        await program.run(steps)
-        if closes:
-            if rng.random() < 0.5:
-                await program.finish()
-            life.closing_at = life.disk.count
-            await broker.close()
-    except PosthouseError:
-        if not life.disk.fail_at:
-            raise
-        life.failed = True

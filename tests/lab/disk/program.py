@@ -136,7 +136,9 @@ class Program:
             op.done(list(ids) if isinstance(ids, Sequence) else None)
 
     async def _get(self) -> None:
-        queue = self._queue(TAKEN)
+        # A dead-letter queue that is named before it exists would be made as any other.
+        there = set(await self.broker.queue_names())
+        queue = self._queue(tuple(name for name in TAKEN if name in there))
         try:
             message = queue.get_nowait()
         except asyncio.QueueEmpty:
@@ -246,7 +248,7 @@ class Program:
         self._spawn(work())
 
     async def _purge(self) -> None:
-        queue = self._queue((SHORT, DROPS, "short.dead"))
+        queue = self._queue((SHORT, DROPS))
 
         async def work() -> None:
             op = self.history.purged_started(queue.name)

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 import posthouse
-import posthouse.backends.log  # noqa: F401  (else every child would load it anew)
+import posthouse.backends.log
 from posthouse.clock import SystemClock
 from posthouse.model import NANOSECONDS
 from posthouse.testing.failpoints import FailPoint, KillingFiles, kill_self

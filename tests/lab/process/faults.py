@@ -35,6 +35,8 @@ OPERATIONS: Final = 30
 class InlineWriter:
     """A writer that does each job at once, so that the same calls come in the same order."""
 
+    idle = False  # every job takes the writer's way
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 

@@ -32,6 +32,8 @@ def draw_job(random: Random, directory: str, life: int) -> Job:
         return job
     if death < 0.65:
         job.fail_at = draw_fail_point(random)
+        if "roll" in job.fail_at or "reclaim" in job.fail_at:
+            job.operations = 500
     if death > 0.55:
         job.kill_after_s = random.random() ** 2 * 0.05
     return job

@@ -33,6 +33,9 @@ DEAD: Final[dict[str, str | None]] = {"a": "a.dead", "b": None, "c": "a.dead", "
 BOUND: Final = 40
 WORKERS: Final = 3
 MOST_HELD: Final = 12
+# How often each verb is drawn; see `Life._work`.
+_FILLING: Final = (6.0, 3.0, 2.0, 5.0, 3.0, 2.0, 8.0, 2.0, 5.0, 1.0, 1.0, 0.1)
+_EMPTYING: Final = (4.0, 1.0, 0.5, 6.0, 5.0, 3.0, 9.0, 5.0, 4.0, 1.0, 0.5, 0.5)
 _RETRY_S: Final = 0.001
 WAIT_S: Final = 0.001
 """How long it waits for a message or for room, seconds: much is tried, little waited for."""
@@ -78,6 +81,7 @@ class Life:
         self._random = random
         self._name = name
         self._queues = queues_of(broker)
+        self._emptying = random.random() < 0.5
         self._held: list[Message[str]] = []
         self._puts = 0
         self._calls = 0
@@ -101,7 +105,7 @@ class Life:
         verbs = [self._put, self._put_many, self._put_later, self._get, self._get_many]
         verbs += [self._iterate, self._settle, self._settle_many, self._transact, self._rest]
         verbs += [self._extend, self._purge]
-        weights = [6, 3, 2, 5, 3, 2, 8, 2, 5, 1, 1, 0.1]
+        weights = _EMPTYING if self._emptying else _FILLING
         for _ in range(operations):
             (verb,) = self._random.choices(verbs, weights)
             await verb()
@@ -163,7 +167,9 @@ class Life:
         await self.end(number, call())
 
     async def _put_later(self) -> None:
-        await self._put(self._random.choice([0.001, 0.005, 600.0]))
+        # A message that is delayed for long keeps its segment in use.
+        most_s = 0.005 if self._emptying else 600.0
+        await self._put(self._random.choice([0.001, 0.005, most_s]))
 
     async def _put_many(self) -> None:
         name, queue = self._target()

@@ -13,7 +13,6 @@ from typing import Any, Literal, Self, TypeAlias
 
 from tests.lab.process.job import Job, decode_report, encode_line
 
-
 End: TypeAlias = Literal["closed", "clock", "point"]
 """It closed its broker; it was killed when its time was up; it killed itself at a fail point."""
 

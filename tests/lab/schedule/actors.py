@@ -143,24 +143,34 @@ class Actors:
 
     async def _iterating(self, queue: Queue[Any]) -> None:
         chance, script = self._chance, self._script
-        left = chance.randint(1, 6)
         script.history.iterating(queue.name, 1)
         iterator: Any = aiter(queue)
+        if chance.random() < 0.5:
+            try:
+                async with aclosing(iterator):
+                    await self._some_of(iterator)
+            finally:
+                script.history.iterating(queue.name, -1)
+            return
+        # Not closed, it gives back all the same when it goes; a task that was cancelled in its
+        # loop keeps it alive, and what it has set aside: so it is not written down as closed.
+        await self._some_of(iterator)
+        del iterator
+        script.history.iterating(queue.name, -1)
+
+    async def _some_of(self, iterator: Any) -> None:
+        left = self._chance.randint(1, 6)
         try:
-            async with aclosing(iterator):
-                async for message in iterator:
-                    script.got(message, None)
-                    await self._work()
-                    await self._settle(message)
-                    left -= 1
-                    if not left:
-                        break
-                else:
-                    raise Over
+            async for message in iterator:
+                self._script.got(message, None)
+                await self._work()
+                await self._settle(message)
+                left -= 1
+                if not left:
+                    return
         except (QueueShutDown, BrokerClosed) as error:
             raise Over from error
-        finally:
-            script.history.iterating(queue.name, -1)
+        raise Over
 
     async def _within(self, queue: Queue[Any]) -> None:
         chance = self._chance

@@ -9,15 +9,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
-from posthouse.backends.hosted import Hosted
-from posthouse.backends.log import LogBackend
-from posthouse.backends.memory import MemoryBackend
 from posthouse.broker import Broker
 from posthouse.model import Retry
 from posthouse.queue import Queue
 from posthouse.testing.simloop import Deadlock
 from tests.lab.schedule.run import drain
-from tests.lab.schedule.script import AnyMessage, Over, Script
+from tests.lab.schedule.script import AnyMessage, Script
 from tests.lab.schedule.suspend import Suspended, When
 from tests.lab.schedule.world import Kind, Plan, World
 
@@ -26,8 +23,6 @@ ENDINGS: Final[tuple[Ending, ...]] = ("stay", "close", "kill")
 WHENS: Final[tuple[When, ...]] = ("waiting", "woken")
 
 LEASE_S: Final = 5.0
-FULL: Final = "b"
-"""The queue that takes one message only."""
 
 
 @dataclass
@@ -58,12 +53,10 @@ class Scene:
         self._at = at
         self._when = when
         self.victims: list[Victim] = []
-        self.backend = self._make_backend()
-        self.broker = Broker("sim:", self.backend)
+        self.backend = world.backend()
+        self.broker = Broker("simulated", self.backend)
         self.script = Script(world, self.broker)
-
-    def _make_backend(self) -> Hosted:
-        return self.world.backend()
+        self.open = False
 
     @property
     def free(self) -> Queue[Any]:
@@ -74,6 +67,11 @@ class Scene:
     def full(self) -> Queue[Any]:
         """The queue that takes one message."""
         return self.world.plans["b"].queue(self.broker)
+
+    async def enter(self) -> None:
+        """Open the broker."""
+        await self.broker.__aenter__()
+        self.open = True
 
     def victim(self, coroutine: Coroutine[Any, Any, Any]) -> Victim:
         """Begin the call that is to be cancelled."""
@@ -175,17 +173,16 @@ async def _life(scene: Scene, play: Play, ending: Ending) -> None:
         if victim.suspended.hit and not victim.cancelled:
             world.problems.append(f"the cancellation was swallowed: {victim.task!r}")
     if ending == "kill":
-        world.kill()
-        world.history.restarted("kill")
+        world.history.restarted(world.kill())
         scene.script.die()
         world.loop.set_exception_handler(lambda loop, context: None)
         return
-    if scene.opened():
+    if scene.open:
         await scene.usable()
         world.problems += scene.leaks()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     world.problems += [f"a task is left: {task!r}" for task in tasks]
-    if ending == "stay" and scene.opened():
+    if ending == "stay" and scene.open:
         await drain(world, broker)
     await broker.close()
     if ending == "close":

@@ -80,7 +80,7 @@ class Life:
 
     async def main(self) -> None:
         """Open, act, and end in one of the ways that there are."""
-        world = self._world
+        world, chance = self._world, self._chance
         broker = world.open()
         await broker.__aenter__()
         script = Script(world, broker)
@@ -90,23 +90,34 @@ class Life:
         producers = self._begin(actors, list(queues.values()), dead)
         if self._last:
             await asyncio.gather(*producers)
-            if self._chance.random() < 0.7:
+            if chance.random() < 0.6:
                 for queue in queues.values():
                     await queue.join()
+            elif chance.random() < 0.5:
+                self._shut_down([*queues.values(), *dead], immediate=False)
+                await self._end_tasks(cancel=False)
             await self._end_tasks()
-            await self._drain(broker)
+            await drain(world, broker)
             await broker.close()
-        elif self._chance.random() < 0.6:
-            await asyncio.sleep(self._chance.random() * self._chance.choice([0.01, 0.1, 0.5]))
-            world.kill()
-            world.history.restarted("kill")
+            return
+        await asyncio.sleep(chance.random() * chance.choice([0.01, 0.1, 0.5]))
+        end = chance.random()
+        if end < 0.6:
+            world.history.restarted(world.kill())
             script.die()
             world.loop.set_exception_handler(lambda loop, context: None)  # ghosts
-        else:
-            await asyncio.sleep(self._chance.random() * 0.2)
-            await broker.close()
+            return
+        if end < 0.8:
+            self._shut_down([*queues.values(), *dead], immediate=chance.random() < 0.5)
             await self._end_tasks(cancel=False)
-            world.history.restarted("close")
+        await broker.close()
+        await self._end_tasks(cancel=False)
+        world.history.restarted("close")
+
+    @staticmethod
+    def _shut_down(queues: list[Queue[Any]], *, immediate: bool) -> None:
+        for queue in queues:
+            queue.shutdown(immediate=immediate)
 
     def _begin(
         self, actors: Actors, queues: list[Queue[Any]], dead: list[Queue[Any]]
@@ -139,27 +150,27 @@ class Life:
             if isinstance(outcome, Exception):
                 self._world.problems.append(f"an actor raised {outcome!r}")
 
-    async def _drain(self, broker: Broker) -> None:
-        """Take all that is left, whatever state it is in, and see that the accounts are zero."""
-        world = self._world
-        names = await broker.queue_names()
-        found: dict[str, list[tuple[str, str, int]]] = {name: [] for name in names}
-        for _ in range(DRAIN_STEPS):
-            held = 0
-            for name in names:
-                queue = broker.queue(name)
-                while queue.qsize():
-                    message = queue.get_nowait(visibility_timeout=3600.0)
-                    found[name].append((message.id, name_of(message.body), message.attempts))
-                    await message.ack()
-                stats = await queue.stats()
-                # Of what is on its way in, only the bytes are counted.
-                held += stats.waiting + stats.delayed + stats.in_flight + stats.size_bytes
-            if not held:
-                break
-            await asyncio.sleep(DRAIN_STEP_S)
-        for stats in await broker.stats():
-            if stats.waiting or stats.delayed or stats.in_flight or stats.size_bytes:
-                world.problems.append(f"an emptied queue says {stats}")
-        for name in sorted({*QUEUES, *world.dead_names(), *names}):
-            world.history.remaining(name, found.get(name, []))
+
+async def drain(world: World, broker: Broker) -> None:
+    """Take all that is left, whatever state it is in, and see that the accounts are zero."""
+    names = await broker.queue_names()
+    found: dict[str, list[tuple[str, str, int]]] = {name: [] for name in names}
+    for _ in range(DRAIN_STEPS):
+        held = 0
+        for name in names:
+            queue = broker.queue(name)
+            while queue.qsize():
+                message = queue.get_nowait(visibility_timeout=3600.0)
+                found[name].append((message.id, name_of(message.body), message.attempts))
+                await message.ack()
+            stats = await queue.stats()
+            # Of what is on its way in, only the bytes are counted.
+            held += stats.waiting + stats.delayed + stats.in_flight + stats.size_bytes
+        if not held:
+            break
+        await asyncio.sleep(DRAIN_STEP_S)
+    for stats in await broker.stats():
+        if stats.waiting or stats.delayed or stats.in_flight or stats.size_bytes:
+            world.problems.append(f"an emptied queue says {stats}")
+    for name in sorted({*QUEUES, *world.dead_names(), *names}):
+        world.history.remaining(name, found.get(name, []))

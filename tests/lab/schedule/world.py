@@ -5,13 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, Literal
 
-import posthouse
+from posthouse.backends import log, memory
+from posthouse.backends.log import LogBackend
+from posthouse.backends.memory import MemoryBackend
 from posthouse.broker import Broker
 from posthouse.model import Retry
 from posthouse.queue import Queue
 from posthouse.testing.clock import START_NS
+from posthouse.testing.crashes import crash_states
 from posthouse.testing.history import History
 from posthouse.testing.simdisk import SimDisk
 from posthouse.testing.simloop import SimLoop
@@ -80,7 +84,7 @@ class World:
     chance: random.Random = field(init=False)
     history: History = field(init=False)
     plans: dict[str, Plan] = field(init=False)
-    disk: SimDisk = field(default_factory=SimDisk)
+    disk: SimDisk = field(init=False)
     problems: list[str] = field(default_factory=list)
     loop: SimLoop = field(init=False)
     writer: SimWriter | None = None
@@ -91,6 +95,9 @@ class World:
         self.history = History(lambda: self.loop.now_ns())
         self.plans = {name: Plan.draw(name, self.chance) for name in QUEUES}
         self._options = self._draw_options()
+        # With sync="commit" what is promised survives the machine, else the process only.
+        self.lossy = self._options.get("sync") == "commit" and self.chance.random() < 0.5
+        self.disk = SimDisk(record=self.lossy)
         self._now_ns = START_NS
 
     def _draw_options(self) -> dict[str, Any]:
@@ -134,12 +141,15 @@ class World:
 
     def open(self) -> Broker:
         """A broker for the next life, to be entered."""
+        return Broker("simulated", self.backend())
+
+    def backend(self) -> LogBackend | MemoryBackend:
+        """Its backend, not started."""
         seams: dict[str, Any] = {"clock": self.loop, "chance": self.chance.random}
         if self.kind == "memory":
-            return posthouse.open("memory:", **seams)
-        return posthouse.open(
-            DIRECTORY, files=self.disk, make_writer=self._make_writer, **seams, **self._options
-        )
+            return memory.connect("", seams)
+        seams |= {"files": self.disk, "make_writer": self._make_writer}
+        return log.connect(DIRECTORY, seams | self._options)
 
     def _make_writer(self, loop: object) -> SimWriter:
         chance = self.chance
@@ -147,12 +157,22 @@ class World:
         self.writer = SimWriter(self.loop, chance, busy_s=busy_s, late_s=busy_s / 2)
         return self.writer
 
-    def kill(self) -> None:
-        """The process ends now: the write under way may be there in part; the disk stays."""
+    def kill(self) -> Literal["kill", "crash"]:
+        """The process ends now; with it, perhaps, the machine.
+
+        The write under way may be there in part. What the disk shows after that is all that was
+        written or, after a crash of the machine, all that was synced and any part of the rest.
+        """
         if self.writer is not None:
             self.writer.crash(self._cut)
-        self.disk = SimDisk(self.disk.image())
         self.writer = None
+        if not self.lossy:
+            self.disk = SimDisk(self.disk.image())
+            return "kill"
+        states = crash_states(self.disk.cut(), self.chance, tears=2)
+        *_, state = islice(states, self.chance.randint(1, 12))
+        self.disk = SimDisk(state.image, record=True)
+        return "crash"
 
     def _cut(self, job: Callable[[], Any]) -> None:
         left = self.chance.choice([0, 1, 2, 3, 1000])

@@ -29,6 +29,7 @@ class Child:
     def __init__(self, job_path: Path) -> None:
         self._job_path = job_path
         self._process: asyncio.subprocess.Process | None = None
+        self._killed = False
 
     async def __aenter__(self) -> Child:
         self._process = await asyncio.create_subprocess_exec(
@@ -75,7 +76,9 @@ class Child:
 
     def kill(self) -> None:
         """Kill it with SIGKILL, if it still runs."""
-        if self.process.returncode is None:
+        # Once only: a second kill could reap the process before asyncio's own watcher does.
+        if self.process.returncode is None and not self._killed:
+            self._killed = True
             self.process.kill()
 
     async def wait(self) -> int:

@@ -127,16 +127,60 @@ class IterationCases(Cases):
 
     async def test_a_lease_starts_when_its_message_is_yielded(self, broker: Broker) -> None:
         queue = broker.queue("q", visibility_timeout=SHORT_S)
+        hourglass = broker.queue("hourglass", visibility_timeout=SHORT_S)
         await queue.put_many([1, 2])
         iterator = aiter(queue)
         first = await anext(iterator)
-        again = await redelivered(queue)
-        assert (again.id, again.attempts) == (first.id, 2)
+        await hourglass.put("sand")
+        await take(hourglass)
+        await redelivered(hourglass)  # as long as a lease
         second = await anext(iterator)
         assert (second.body, second.attempts) == (2, 1)
         await second.ack()
+        again = await redelivered(queue)
+        assert (again.id, again.attempts) == (first.id, 2)
         await again.ack()
         await soon(queue.join())
+
+    async def test_what_is_set_aside_is_had_by_who_finds_nothing_else(self, broker: Broker) -> None:
+        queue = broker.queue("q")
+        await queue.put_many(range(5))
+        iterator = aiter(queue)
+        bodies = [(await anext(iterator)).body]
+        while queue.qsize():
+            bodies.append(queue.get_nowait().body)
+        assert sorted(bodies) == [0, 1, 2, 3, 4]
+        await queue.put(5)
+        assert (await soon(anext(iterator))).body == 5
+
+    async def test_what_a_cancelled_task_holds_is_had(self, broker: Broker) -> None:
+        queue = broker.queue("q")
+        await queue.put_many(range(10))
+
+        async def consume() -> None:
+            async for message in queue:
+                async with message:
+                    await asyncio.Event().wait()
+
+        consuming = asyncio.create_task(consume())
+        await turns()
+        consuming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(consuming)
+        # The task is kept, and with it the traceback, the frame and the iterator.
+        found = [(await take(queue)).body for _ in range(10)]
+        assert sorted(found) == list(range(10))
+        assert consuming.cancelled()
+
+    async def test_a_purge_takes_what_is_set_aside(self, broker: Broker) -> None:
+        queue = broker.queue("q")
+        await queue.put_many(range(5))
+        iterator = aiter(queue)
+        await anext(iterator)
+        assert await queue.purge() == 4
+        assert queue.qsize() == 0
+        await queue.put(5)
+        assert (await soon(anext(iterator))).body == 5
 
     async def test_what_is_set_aside_counts_as_waiting(self, broker: Broker) -> None:
         queue = broker.queue("q")

@@ -293,10 +293,9 @@ class TransactionCases(Cases):
         need(broker, "transactions")
         queue, target = broker.queue("q"), broker.queue("target")
         await queue.put(1)
-        async with broker.transaction() as tx:
-            async with await take(queue) as message:
-                tx.ack(message)
-                tx.put(target, 2)
+        async with broker.transaction() as tx, await take(queue) as message:
+            tx.ack(message)
+            tx.put(target, 2)
         assert message.settled == "ack"
         assert await drain(target) == [2]
         await soon(queue.join())

@@ -1,0 +1,95 @@
+"""Lives one after the other, each ended by a crash, and one history over all of them.
+
+Where `explore` looks at all that a crash may leave of one life, a saga follows one way through
+several, and asks the history checker: tokens, order, delays, attempts, limits, nothing lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from random import Random
+
+from posthouse.testing.clock import START_NS
+from posthouse.testing.crashes import crash_states
+from posthouse.testing.history import History
+from posthouse.testing.simdisk import Cut, SimDisk
+from posthouse.testing.simloop import SimLoop
+from posthouse.testing.trace import Delivered, Event, Restarted
+from tests.lab.disk.bodies import name_of
+from tests.lab.disk.facts import NEVER
+from tests.lab.disk.judge import salts
+from tests.lab.disk.lives import Base, Life, draw_options, open_broker
+from tests.lab.disk.program import DEAD, LIMITS, new_names
+from tests.lab.disk.timeline import Timeline
+
+
+def saga(seed: int) -> tuple[list[str], History, int]:
+    """One saga: (broken promises, its history, lives)."""
+    rng = Random(f"saga {seed}")
+    options = draw_options(rng)
+    names, now_ns = new_names(), START_NS
+    disk = SimDisk(record=True)
+    events: list[Event] = []
+    count = rng.randrange(2, 5)
+    # A loss of power takes with it what earlier lives left in the page cache: the history does
+    # not know how many attempts that may be. `explore` mixes them.
+    only_kills = rng.random() < 0.4
+    for _ in range(count):
+        options = replace(options, salt=salts(rng.getrandbits(32)))
+        life = Life(disk, options, Timeline(), Base(), now_ns, earlier=events)
+        life.watch = False
+        life.live(rng, names, rng.choice((10, 40, 80)))
+        now_ns = life.ended_ns
+        disk, events = _end(life, rng, only_kills)
+    history = History(events=events)
+    loop = SimLoop(rng.getrandbits(32), start_ns=now_ns)
+    try:
+        loop.run(_look(disk, replace(options, salt=salts(seed)), loop, rng, history))
+    finally:
+        loop.close()
+    return history.problems(max_attempts=LIMITS, dead=DEAD), history, count
+
+
+def _end(life: Life, rng: Random, only_kills: bool) -> tuple[SimDisk, list[Event]]:
+    """Crash the life somewhere, or let it end: the disk then, and the history."""
+    last = life.disk.cut("the end")
+    if life.closed and rng.random() < 0.7:
+        history = life.history.until(last.index)
+        history.add(Restarted("close"))
+        return SimDisk.after_kill(last), history.events
+    # Not while a delivery is being written: the history has no word for one that nobody saw.
+    writing = {
+        stamp - 1
+        for stamp, event in zip(life.history.stamps, life.history.events)
+        if isinstance(event, Delivered)
+    }
+    # Nor while the broker is being closed, which gives back what is held.
+    until = life.closing_at if life.closing_at != NEVER else last.index + 1
+    cuts = [cut for cut in life.disk.cuts if cut.index not in writing and cut.index < until]
+    cut: Cut = rng.choice(cuts or [last])
+    history = life.history.until(cut.index)
+    if only_kills or life.options.sync != "commit":
+        history.add(Restarted("kill"))
+        return SimDisk.after_kill(cut), history.events
+    history.add(Restarted("crash"))
+    states = list(crash_states(cut, rng, tears=2, subsets=1))
+    return SimDisk(rng.choice(states).image, record=True), history.events
+
+
+async def _look(
+    disk: SimDisk, options: object, loop: SimLoop, rng: Random, history: History
+) -> None:
+    """Take all that is there, and write down what remains."""
+    broker = await open_broker(disk, options, loop, rng)  # type: ignore[arg-type]
+    await asyncio.sleep(400)
+    names = await broker.queue_names()
+    for name in names:
+        queue = broker.queue(name)
+        messages = []
+        while not queue.empty():
+            messages += await queue.get_many(100, visibility_timeout=3600)
+        history.remaining(
+            name, [(m.id, name_of(m.raw), m.attempts - 1) for m in messages]
+        )
+    await broker.close()

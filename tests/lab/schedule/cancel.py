@@ -1,0 +1,87 @@
+"""Cancel every call at every await: ``python -m tests.lab.schedule.cancel --scene get --at 1``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.lab.schedule.cancelling import ENDINGS, WHENS, Ending, Outcome, attack
+from tests.lab.schedule.scenes import SCENES
+from tests.lab.schedule.suspend import When
+from tests.lab.schedule.world import Kind
+
+MOST_SUSPENSIONS = 100
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One cancellation."""
+
+    scene: str
+    kind: Kind
+    at: int
+    when: When
+    ending: Ending
+    seed: int
+
+    def fire(self) -> Outcome:
+        """Play it."""
+        return attack(SCENES[self.scene], self.kind, self.at, self.when, self.ending, self.seed)
+
+    def command(self) -> str:
+        """What replays it."""
+        return (
+            f"python -m tests.lab.schedule.cancel --scene {self.scene} --backend {self.kind} "
+            f"--at {self.at} --when {self.when} --ending {self.ending} --seed {self.seed} --trace"
+        )
+
+
+def shots(scene: str, kind: Kind, seed: int) -> Iterator[tuple[Shot, Outcome]]:
+    """Every cancellation of a scene, played: until the call has no more suspensions."""
+    endings = ENDINGS if kind == "log" else ENDINGS[:1]
+    for when in WHENS:
+        for ending in endings:
+            for at in range(1, MOST_SUSPENSIONS):
+                shot = Shot(scene, kind, at, when, ending, seed)
+                outcome = shot.fire()
+                yield shot, outcome
+                if not outcome.hit:
+                    break
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """0 if nothing broke."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.lab.schedule.cancel", description=__doc__
+    )
+    parser.add_argument("--scene", choices=sorted(SCENES), action="append")
+    parser.add_argument("--backend", choices=["memory", "log"], action="append")
+    parser.add_argument("--at", type=int)
+    parser.add_argument("--when", choices=WHENS, default="waiting")
+    parser.add_argument("--ending", choices=ENDINGS, default="stay")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--trace", action="store_true")
+    given = parser.parse_args(arguments)
+    count = failures = 0
+    for scene in given.scene or sorted(SCENES):
+        for kind in given.backend or ["memory", "log"]:
+            if given.at is not None:
+                shot = Shot(scene, kind, given.at, given.when, given.ending, given.seed)
+                fired = iter([(shot, shot.fire())])
+            else:
+                fired = shots(scene, kind, given.seed)
+            for shot, outcome in fired:
+                count += outcome.hit
+                if given.trace:
+                    sys.stdout.write(outcome.history)
+                if outcome.problems:
+                    failures += 1
+                    sys.stdout.write("\n  ".join([shot.command(), *outcome.problems]) + "\n")
+    sys.stdout.write(f"lab cancel: {count:,} cancellations, {failures} failed\n")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
