@@ -79,7 +79,13 @@ class Engine:
         self.state = state
         self.journal = journal
         self.clock = clock
-        self.now_ns = clock.now_ns
+        # A clock that was set back while nobody looked must not bring old times again: what is
+        # delayed until a time that was near would wait for years. Time goes on from where the log
+        # left it.
+        behind_ns = max(0, state.numbers.last_id - clock.now_ns())
+        self.now_ns: Callable[[], int] = (
+            (lambda: clock.now_ns() + behind_ns) if behind_ns else clock.now_ns
+        )
         self.loop = loop
         self.thread = get_ident()
         self.chance = chance

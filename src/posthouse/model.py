@@ -200,7 +200,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=False):
         return int(delay * NANOSECONDS)
 
 
-class QueuePolicy(msgspec.Struct, frozen=True, omit_defaults=True):
+# All fields are stored: a default that changes later must not change a queue that is there.
+class QueuePolicy(msgspec.Struct, frozen=True):
     """A queue's settings, stored with the queue.
 
     Attributes:

@@ -99,6 +99,8 @@ class LogBackend(Hosted):
             carry=lambda first_id: state.carry(first_id, clock.now_ns()),
             now_ns=clock.now_ns,
         )
+        # Ids of segments that are gone may be higher than any that was replayed.
+        state.numbers.last_id = max(state.numbers.last_id, log.last_id)
         chance = {} if self._chance is None else {"chance": self._chance}
         engine = Engine(state, journal, clock, loop, epoch=log.epoch, **chance)
         engine.recovered(replay)

@@ -121,6 +121,7 @@ class _Put:
         if self._as_json:
             for name in ids:
                 output.write_json({"id": name})
+            output.flush()
 
     def _body(self, line: bytes) -> object:
         self._read += 1

@@ -15,16 +15,12 @@ Invariants (each kept by the function named):
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heapify, heappop, heappush
-from itertools import repeat, starmap
-from operator import itemgetter
-from typing import Final
+from itertools import repeat
 
 from posthouse.core.dedup import DedupWindow
 from posthouse.core.leases import BatchLease, Lease
 from posthouse.core.orders import rank_of
-from posthouse.core.rich import RichOrder
+from posthouse.core.waiting import Waiting, size_of
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
     FOREVER_NS,
@@ -32,9 +28,6 @@ from posthouse.model import (
     QueuePolicy,
 )
 from posthouse.records import Entry, Traits
-
-_BODY: Final = itemgetter(2)
-_HEADERS: Final = itemgetter(3)
 
 
 class Numbers:
@@ -55,44 +48,25 @@ class Numbers:
         return number
 
 
-def size_of(entry: Entry) -> int:
-    """Bytes that count against ``max_bytes``: body and headers."""
-    return len(entry[2]) + len(entry[3])
-
-
-class QueueState:
+class QueueState(Waiting):
     """What a queue holds. See the module's invariants."""
 
     __slots__ = (
         "acked",
-        "attempts",
         "dead_lettered",
         "dedup",
-        "delayed",
         "dropped",
         "expired",
         "expired_leases",
-        "headed",
         "leases",
-        "live",
-        "max_bytes",
-        "max_messages",
-        "moved_in",
         "moved_out",
         "name",
         "next_deadline_ns",
         "number",
         "numbers",
         "opened_with",
-        "pending",
-        "policy",
         "purged",
-        "ready",
-        "reserved",
-        "returned",
         "returned_count",
-        "rich",
-        "size_bytes",
         "timeout_ns",
         "ttl_ns",
     )
@@ -105,24 +79,15 @@ class QueueState:
         numbers: Numbers,
         default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY,
     ) -> None:
+        super().__init__(policy)
         self.number = number
         self.name = name
         self.numbers = numbers
-        self.ready: deque[Entry] = deque()
-        self.returned: list[tuple[int, Entry]] = []
-        self.delayed: list[tuple[int, int, Entry]] = []
         self.leases: dict[int, Lease] = {}
-        self.attempts: dict[int, int] = {}
-        self.live = 0
-        self.size_bytes = 0
-        self.pending = 0
-        self.reserved = 0
-        self.rich: RichOrder | None = None
         self.dedup = DedupWindow(0)
         self.next_deadline_ns = FOREVER_NS
         self.opened_with = 0
-        self.headed = False  # whether any message ever had headers: spares `gone` a sum
-        self.acked = self.purged = self.dropped = self.dead_lettered = self.moved_in = 0
+        self.acked = self.purged = self.dropped = self.dead_lettered = 0
         self.expired_leases = self.returned_count = self.expired = self.moved_out = 0
         self.set_policy(policy, default_max_bytes)
 
@@ -138,19 +103,6 @@ class QueueState:
             self.rich.configure(policy)
         elif not policy.is_plain():
             self.enrich()
-
-    def enrich(self) -> RichOrder:
-        """From now on this queue is more than first in, first out (see `rich`)."""
-        if self.rich is not None:
-            return self.rich
-        self.rich = rich = RichOrder(self.policy, self.delayed, self.in_flight() + self.reserved)
-        for _, entry in self.returned:
-            rich.arrive(entry, 0)
-        for entry in self.ready:
-            rich.arrive(entry, 0)
-        self.returned.clear()
-        self.ready.clear()
-        return rich
 
     # put
 
@@ -225,59 +177,7 @@ class QueueState:
         each = repeat(kinds) if isinstance(kinds, int) else kinds
         return list(zip(ids, each, bodies, repeat(headers), repeat(traits), strict=False))
 
-    def fits(self, count: int, size_bytes: int) -> bool:
-        """Whether a put of this size has room now."""
-        return (
-            self.live + count <= self.max_messages
-            and self.size_bytes + size_bytes <= self.max_bytes
-        )
-
-    def could_fit(self, count: int, size_bytes: int) -> bool:
-        """Whether it would have room in an empty queue."""
-        return count <= self.max_messages and size_bytes <= self.max_bytes
-
-    def publish(self, entries: list[Entry]) -> None:
-        """Let accepted messages be seen (invariant 2: entries come in growing rank).
-
-        Either all of them have traits or none has.
-        """
-        self.pending -= len(entries)
-        if entries[0][4] is None and self.rich is None and not self._overtaken(entries[0]):
-            self.ready.extend(entries)
-            return
-        for entry in entries:
-            traits = entry[4]
-            self.arrive(entry, 0, 0 if traits is None else traits.due_ns)
-
-    def _overtaken(self, entry: Entry) -> bool:
-        # What moves in is seen at once, while an older put may still wait for its commit.
-        return bool(self.moved_in and self.ready) and rank_of(self.ready[-1]) > entry[0]
-
-    def arrive(self, entry: Entry, attempts: int, due_ns: int) -> None:
-        """A message is new in the order: put, moved in, or found by recovery."""
-        rank = rank_of(entry)
-        if attempts > 0:
-            self.attempts[rank] = attempts
-        traits = entry[4]
-        rich = self.rich
-        if rich is None and traits is not None and (traits.key or traits.expires_ns):
-            rich = self.enrich()
-        if rich is not None:
-            rich.arrive(entry, due_ns)
-        elif due_ns:
-            heappush(self.delayed, (due_ns, rank, entry))
-        elif self.ready and rank < rank_of(self.ready[-1]):
-            heappush(self.returned, (rank, entry))
-        else:
-            self.ready.append(entry)
-
     # take
-
-    def waiting(self) -> int:
-        """Messages that may be delivered now (but for limits), or wait behind their key."""
-        if self.rich is not None:
-            return self.rich.waiting()
-        return len(self.ready) + len(self.returned)
 
     def take_one(self, now_ns: int, timeout_ns: int, holder: int) -> tuple[int, Entry, int] | None:
         """Lease the next message: (token, entry, attempts), or None if none is waiting."""
@@ -341,56 +241,6 @@ class QueueState:
         if deadline < self.next_deadline_ns:
             self.next_deadline_ns = deadline
         return token, lease
-
-    def pop_many(self, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
-        """Take up to ``most`` entries out of the order, without a lease."""
-        entries: list[Entry] = []
-        if self.rich is not None:
-            return self._pop_rich(self.rich, most, most_bytes, now_ns)
-        while self.returned and len(entries) < most:
-            entries.append(self._pop_returned())
-        ready = self.ready
-        room = most - len(entries)
-        if room >= len(ready):
-            entries.extend(ready)
-            ready.clear()
-        else:
-            entries.extend(starmap(ready.popleft, repeat((), room)))
-        if self.size_bytes > most_bytes and len(entries) > 1:
-            return self._keep_within(entries, most_bytes)
-        return entries
-
-    @staticmethod
-    def _pop_rich(rich: RichOrder, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
-        entries: list[Entry] = []
-        total = 0
-        while len(entries) < most and (entry := rich.take(now_ns)) is not None:
-            total += size_of(entry)
-            if entries and total > most_bytes:
-                rich.give_back(entry, 0)
-                break
-            entries.append(entry)
-        return entries
-
-    def _keep_within(self, entries: list[Entry], most_bytes: int) -> list[Entry]:
-        total = size_of(entries[0])
-        kept = 1
-        for entry in entries[1:]:
-            total += size_of(entry)
-            if total > most_bytes:
-                break
-            kept += 1
-        for entry in entries[kept:]:
-            heappush(self.returned, (rank_of(entry), entry))
-        return entries[:kept]
-
-    def _pop_returned(self) -> Entry:
-        # Invariant 3. A reserved batch that came back may be behind what is ready: compare.
-        rank, entry = self.returned[0]
-        if self.ready and rank_of(self.ready[0]) < rank:
-            return self.ready.popleft()
-        heappop(self.returned)
-        return entry
 
     # settle
 
@@ -471,48 +321,6 @@ class QueueState:
         del self.leases[token]
         return lease[2], lease[3]
 
-    def gone(self, entries: list[Entry]) -> None:
-        """Messages that were in flight are settled (invariant 1)."""
-        self.count_out(entries)
-        if self.rich is not None:
-            for entry in entries:
-                self.rich.left(entry)
-
-    def count_out(self, entries: list[Entry]) -> None:
-        """Count messages out; they are already out of every structure."""
-        # map over itemgetter: the sums run at C speed.
-        self.live -= len(entries)
-        self.size_bytes -= sum(map(len, map(_BODY, entries)))
-        if self.headed:
-            self.size_bytes -= sum(map(len, map(_HEADERS, entries)))
-
-    def count_in(self, entry: Entry) -> None:
-        """Count a message in that came by another way than a put (invariant 1)."""
-        self.live += 1
-        self.size_bytes += size_of(entry)
-        if entry[3]:
-            self.headed = True
-
-    def give_back(self, entry: Entry, attempts: int, due_ns: int) -> None:
-        """A message that was in flight waits again: at once (``due_ns`` 0) or from a time on."""
-        rank = rank_of(entry)
-        if attempts > 0:
-            self.attempts[rank] = attempts
-        if self.rich is not None:
-            self.rich.give_back(entry, due_ns)
-        elif due_ns:
-            heappush(self.delayed, (due_ns, rank, entry))
-        else:
-            heappush(self.returned, (rank, entry))
-
-    def restore(self, entries: list[Entry]) -> None:
-        """Put reserved messages back in their places."""
-        for entry in entries:
-            if self.rich is not None:
-                self.rich.give_back(entry, 0)
-            else:
-                heappush(self.returned, (rank_of(entry), entry))
-
     # time
 
     def extend(self, token: int, deadline_ns: int) -> bool:
@@ -527,18 +335,6 @@ class QueueState:
         self.next_deadline_ns = min(self.next_deadline_ns, deadline_ns)
         return True
 
-    def make_due(self, now_ns: int) -> int:
-        """Let the delayed messages whose time has come be seen; how many."""
-        count = 0
-        while self.delayed and self.delayed[0][0] <= now_ns:
-            _, rank, entry = heappop(self.delayed)
-            if self.rich is not None:
-                self.rich.show(entry)
-            else:
-                heappush(self.returned, (rank, entry))
-            count += 1
-        return count
-
     def next_event_ns(self) -> int:
         """When something may be due here next; FOREVER_NS for never."""
         event_ns = self.next_deadline_ns
@@ -547,58 +343,3 @@ class QueueState:
         if self.rich is not None:
             event_ns = min(event_ns, self.rich.next_event_ns())
         return event_ns
-
-    def drop_oldest(self, count: int, size_bytes: int) -> list[Entry]:
-        """Take out what has waited longest until a put of this size fits, if that helps."""
-        dropped: list[Entry] = []
-        while not self.fits(count, size_bytes):
-            waiting = self.entries()
-            if not waiting:
-                break
-            short = max(self.live + count - self.max_messages, 1)
-            oldest = sorted(waiting, key=rank_of)[:short]
-            self.take_out(oldest)
-            dropped += oldest
-        return dropped
-
-    def entries(self) -> list[Entry]:
-        """All that waits (not what is delayed), the next one first."""
-        if self.rich is not None:
-            return self.rich.entries()
-        return [*(entry for _, entry in sorted(self.returned)), *self.ready]
-
-    def take_out(self, entries: list[Entry]) -> None:
-        """Messages that wait leave for good."""
-        for entry in entries:
-            self.attempts.pop(rank_of(entry), None)
-        self.count_out(entries)
-        if self.rich is not None:
-            self.rich.remove(entries)
-            return
-        ids = {entry[0] for entry in entries}
-        if len(self.ready) >= len(ids) and not self.returned:
-            head = [self.ready.popleft() for _ in range(len(ids))]
-            if {entry[0] for entry in head} == ids:
-                return
-            self.ready.extendleft(reversed(head))
-        self.returned = [row for row in self.returned if row[1][0] not in ids]
-        heapify(self.returned)
-        self.ready = deque(entry for entry in self.ready if entry[0] not in ids)
-
-    def clear(self) -> list[Entry]:
-        """Take out everything that waits or is delayed."""
-        delayed = [entry for _, _, entry in self.delayed]
-        entries = [*self.entries(), *delayed]
-        self.delayed.clear()
-        if self.rich is not None:
-            self.rich.clear(delayed)
-        self.ready.clear()
-        self.returned.clear()
-        for entry in entries:
-            self.attempts.pop(rank_of(entry), None)
-        self.count_out(entries)
-        return entries
-
-    def in_flight(self) -> int:
-        """Messages held by leases."""
-        return self.live - self.pending - self.reserved - self.waiting() - len(self.delayed)

@@ -34,6 +34,9 @@ class Event(Enum):
     EXHAUST = "last attempt failed"
     REJECT = "reject"
     PURGE = "purge"
+    OUTLIVE = "time to live over"
+    MAKE_ROOM = "dropped to make room"
+    REDRIVE = "redrive"
 
 
 class Row(NamedTuple):
@@ -52,6 +55,12 @@ TRANSITIONS: Final[tuple[Row, ...]] = (
     Row(Status.WAITING, Event.TAKE, Status.IN_FLIGHT),
     Row(Status.WAITING, Event.PURGE, Status.GONE),
     Row(Status.DELAYED, Event.PURGE, Status.GONE),
+    Row(Status.WAITING, Event.OUTLIVE, Status.WAITING, moves=True),
+    Row(Status.WAITING, Event.OUTLIVE, Status.GONE),
+    Row(Status.DELAYED, Event.OUTLIVE, Status.WAITING, moves=True),
+    Row(Status.DELAYED, Event.OUTLIVE, Status.GONE),
+    Row(Status.WAITING, Event.MAKE_ROOM, Status.GONE),
+    Row(Status.WAITING, Event.REDRIVE, Status.WAITING, moves=True),
     Row(Status.IN_FLIGHT, Event.ACK, Status.GONE),
     Row(Status.IN_FLIGHT, Event.NACK, Status.WAITING),
     Row(Status.IN_FLIGHT, Event.NACK_LATER, Status.DELAYED),
@@ -69,7 +78,9 @@ def mermaid() -> str:
     lines = ["stateDiagram-v2", "    [*] --> pending: put"]
     for row in TRANSITIONS:
         label = row.event.value
-        if row.moves:
+        if row.event is Event.REDRIVE:
+            label += " (to where it died)"
+        elif row.moves:
             label += " (to the dead-letter queue)"
         source = row.status.value.replace(" ", "_")
         target = "[*]" if row.after is Status.GONE else row.after.value.replace(" ", "_")

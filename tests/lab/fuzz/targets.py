@@ -20,6 +20,7 @@ from posthouse.journal.frames import Frame, Scan, scan_frames
 from posthouse.journal.ring import RingReplay
 from tests.lab.fuzz.corpus import draw_payload, draw_ring, draw_segment
 from tests.lab.fuzz.mutate import mutate
+from tests.lab.fuzz.recovery import recovery
 
 Target = Callable[[Random], Iterator[None]]
 """Tries one input at each step, for ever."""
@@ -159,4 +160,5 @@ TARGETS: Final[dict[str, Target]] = {
     "segment": segment,
     "headers": headers,
     "ring": ring,
+    "recovery": recovery,
 }

@@ -1,0 +1,287 @@
+"""What waits in a queue, and what the queue counts.
+
+`QueueState` builds on this: it delivers and settles. Here are the order of what waits, the way in
+and the way back, and the sums that bound a queue. Invariants 1 to 4 of `queue` are kept here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heapify, heappop, heappush
+from itertools import repeat, starmap
+from operator import itemgetter
+from typing import Final
+
+from posthouse.core.orders import rank_of
+from posthouse.core.rich import RichOrder
+from posthouse.model import FOREVER_NS, QueuePolicy
+from posthouse.records import Entry
+
+_BODY: Final = itemgetter(2)
+_HEADERS: Final = itemgetter(3)
+
+
+def size_of(entry: Entry) -> int:
+    """Bytes that count against ``max_bytes``: body and headers."""
+    return len(entry[2]) + len(entry[3])
+
+
+class Waiting:
+    """Messages that wait, in their order, and the counts of all messages of a queue."""
+
+    __slots__ = (
+        "attempts",
+        "delayed",
+        "headed",
+        "live",
+        "max_bytes",
+        "max_messages",
+        "moved_in",
+        "pending",
+        "policy",
+        "ready",
+        "reserved",
+        "returned",
+        "rich",
+        "size_bytes",
+    )
+
+    def __init__(self, policy: QueuePolicy) -> None:
+        self.policy = policy
+        self.ready: deque[Entry] = deque()
+        self.returned: list[tuple[int, Entry]] = []
+        self.delayed: list[tuple[int, int, Entry]] = []
+        self.attempts: dict[int, int] = {}
+        self.live = 0
+        self.size_bytes = 0
+        self.pending = 0
+        self.reserved = 0
+        self.moved_in = 0
+        self.rich: RichOrder | None = None
+        self.headed = False  # whether any message ever had headers: spares `gone` a sum
+        self.max_messages = FOREVER_NS
+        self.max_bytes = FOREVER_NS
+
+    def fits(self, count: int, size_bytes: int) -> bool:
+        """Whether a put of this size has room now."""
+        return (
+            self.live + count <= self.max_messages
+            and self.size_bytes + size_bytes <= self.max_bytes
+        )
+
+    def could_fit(self, count: int, size_bytes: int) -> bool:
+        """Whether it would have room in an empty queue."""
+        return count <= self.max_messages and size_bytes <= self.max_bytes
+
+    def waiting(self) -> int:
+        """Messages that may be delivered now (but for limits), or wait behind their key."""
+        if self.rich is not None:
+            return self.rich.waiting()
+        return len(self.ready) + len(self.returned)
+
+    def entries(self) -> list[Entry]:
+        """All that waits (not what is delayed), the next one first."""
+        if self.rich is not None:
+            return self.rich.entries()
+        return [*(entry for _, entry in sorted(self.returned)), *self.ready]
+
+    def publish(self, entries: list[Entry]) -> None:
+        """Let accepted messages be seen (invariant 2: entries come in growing rank).
+
+        Either all of them have traits or none has.
+        """
+        self.pending -= len(entries)
+        if entries[0][4] is None and self.rich is None and not self._overtaken(entries[0]):
+            self.ready.extend(entries)
+            return
+        for entry in entries:
+            traits = entry[4]
+            self.arrive(entry, 0, 0 if traits is None else traits.due_ns)
+
+    def _overtaken(self, entry: Entry) -> bool:
+        # What moves in is seen at once, while an older put may still wait for its commit.
+        return bool(self.moved_in and self.ready) and rank_of(self.ready[-1]) > entry[0]
+
+    def arrive(self, entry: Entry, attempts: int, due_ns: int) -> None:
+        """A message is new in the order: put, moved in, or found by recovery."""
+        rank = rank_of(entry)
+        if attempts > 0:
+            self.attempts[rank] = attempts
+        traits = entry[4]
+        rich = self.rich
+        if rich is None and traits is not None and (traits.key or traits.expires_ns):
+            rich = self.enrich()
+        if rich is not None:
+            rich.arrive(entry, due_ns)
+        elif due_ns:
+            heappush(self.delayed, (due_ns, rank, entry))
+        elif self.ready and rank < rank_of(self.ready[-1]):
+            heappush(self.returned, (rank, entry))
+        else:
+            self.ready.append(entry)
+
+    def pop_many(self, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
+        """Take up to ``most`` entries out of the order, without a lease."""
+        entries: list[Entry] = []
+        if self.rich is not None:
+            return self._pop_rich(self.rich, most, most_bytes, now_ns)
+        while self.returned and len(entries) < most:
+            entries.append(self._pop_returned())
+        ready = self.ready
+        room = most - len(entries)
+        if room >= len(ready):
+            entries.extend(ready)
+            ready.clear()
+        else:
+            entries.extend(starmap(ready.popleft, repeat((), room)))
+        if self.size_bytes > most_bytes and len(entries) > 1:
+            return self._keep_within(entries, most_bytes)
+        return entries
+
+    @staticmethod
+    def _pop_rich(rich: RichOrder, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
+        entries: list[Entry] = []
+        total = 0
+        while len(entries) < most and (entry := rich.take(now_ns)) is not None:
+            total += size_of(entry)
+            if entries and total > most_bytes:
+                rich.give_back(entry, 0)
+                break
+            entries.append(entry)
+        return entries
+
+    def _keep_within(self, entries: list[Entry], most_bytes: int) -> list[Entry]:
+        total = size_of(entries[0])
+        kept = 1
+        for entry in entries[1:]:
+            total += size_of(entry)
+            if total > most_bytes:
+                break
+            kept += 1
+        for entry in entries[kept:]:
+            heappush(self.returned, (rank_of(entry), entry))
+        return entries[:kept]
+
+    def _pop_returned(self) -> Entry:
+        # Invariant 3. A reserved batch that came back may be behind what is ready: compare.
+        rank, entry = self.returned[0]
+        if self.ready and rank_of(self.ready[0]) < rank:
+            return self.ready.popleft()
+        heappop(self.returned)
+        return entry
+
+    def take_out(self, entries: list[Entry]) -> None:
+        """Messages that wait leave for good."""
+        for entry in entries:
+            self.attempts.pop(rank_of(entry), None)
+        self.count_out(entries)
+        if self.rich is not None:
+            self.rich.remove(entries)
+            return
+        ids = {entry[0] for entry in entries}
+        if len(self.ready) >= len(ids) and not self.returned:
+            head = [self.ready.popleft() for _ in range(len(ids))]
+            if {entry[0] for entry in head} == ids:
+                return
+            self.ready.extendleft(reversed(head))
+        self.returned = [row for row in self.returned if row[1][0] not in ids]
+        heapify(self.returned)
+        self.ready = deque(entry for entry in self.ready if entry[0] not in ids)
+
+    def clear(self) -> list[Entry]:
+        """Take out everything that waits or is delayed."""
+        delayed = [entry for _, _, entry in self.delayed]
+        entries = [*self.entries(), *delayed]
+        self.delayed.clear()
+        if self.rich is not None:
+            self.rich.clear(delayed)
+        self.ready.clear()
+        self.returned.clear()
+        for entry in entries:
+            self.attempts.pop(rank_of(entry), None)
+        self.count_out(entries)
+        return entries
+
+    def drop_oldest(self, count: int, size_bytes: int) -> list[Entry]:
+        """Take out what has waited longest until a put of this size fits, if that helps."""
+        dropped: list[Entry] = []
+        while not self.fits(count, size_bytes):
+            waiting = self.entries()
+            if not waiting:
+                break
+            short = max(self.live + count - self.max_messages, 1)
+            oldest = sorted(waiting, key=rank_of)[:short]
+            self.take_out(oldest)
+            dropped += oldest
+        return dropped
+
+    def gone(self, entries: list[Entry]) -> None:
+        """Messages that were in flight are settled (invariant 1)."""
+        self.count_out(entries)
+        if self.rich is not None:
+            for entry in entries:
+                self.rich.left(entry)
+
+    def count_out(self, entries: list[Entry]) -> None:
+        """Count messages out; they are already out of every structure."""
+        # map over itemgetter: the sums run at C speed.
+        self.live -= len(entries)
+        self.size_bytes -= sum(map(len, map(_BODY, entries)))
+        if self.headed:
+            self.size_bytes -= sum(map(len, map(_HEADERS, entries)))
+
+    def count_in(self, entry: Entry) -> None:
+        """Count a message in that came by another way than a put (invariant 1)."""
+        self.live += 1
+        self.size_bytes += size_of(entry)
+        if entry[3]:
+            self.headed = True
+
+    def give_back(self, entry: Entry, attempts: int, due_ns: int) -> None:
+        """A message that was in flight waits again: at once (``due_ns`` 0) or from a time on."""
+        rank = rank_of(entry)
+        if attempts > 0:
+            self.attempts[rank] = attempts
+        if self.rich is not None:
+            self.rich.give_back(entry, due_ns)
+        elif due_ns:
+            heappush(self.delayed, (due_ns, rank, entry))
+        else:
+            heappush(self.returned, (rank, entry))
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Put reserved messages back in their places."""
+        for entry in entries:
+            if self.rich is not None:
+                self.rich.give_back(entry, 0)
+            else:
+                heappush(self.returned, (rank_of(entry), entry))
+
+    def make_due(self, now_ns: int) -> int:
+        """Let the delayed messages whose time has come be seen; how many."""
+        count = 0
+        while self.delayed and self.delayed[0][0] <= now_ns:
+            _, rank, entry = heappop(self.delayed)
+            if self.rich is not None:
+                self.rich.show(entry)
+            else:
+                heappush(self.returned, (rank, entry))
+            count += 1
+        return count
+
+    def enrich(self) -> RichOrder:
+        """From now on this queue is more than first in, first out (see `rich`)."""
+        if self.rich is not None:
+            return self.rich
+        self.rich = rich = RichOrder(self.policy, self.delayed, self.in_flight() + self.reserved)
+        for _, entry in self.returned:
+            rich.arrive(entry, 0)
+        for entry in self.ready:
+            rich.arrive(entry, 0)
+        self.returned.clear()
+        self.ready.clear()
+        return rich
+
+    def in_flight(self) -> int:
+        """Messages held by leases."""
+        return self.live - self.pending - self.reserved - self.waiting() - len(self.delayed)
