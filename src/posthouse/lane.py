@@ -74,7 +74,7 @@ class Lane:
                 self.getters.remove(getter)
             except ValueError:
                 # Woken and cancelled at once: the wake-up was for somebody, pass it on.
-                if self.state.ready or self.state.returned:
+                if self.state.waiting() > 0:
                     self.wake_getters(1)
             raise
 
@@ -87,7 +87,8 @@ class Lane:
             for joiner in joiners:
                 if not joiner.done():
                     joiner.set_result(None)
-        self.watched = bool(self.putters or self.joiners)
+        # A putter that was woken watches again if it has to; until it runs, nobody need be told.
+        self.watched = bool(self.joiners)
 
     def wake_putter(self) -> None:
         """Wake the first in line for room."""

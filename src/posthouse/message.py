@@ -23,7 +23,7 @@ IN_TRANSACTION: Final = "transaction"
 
 def id_text(number: int) -> str:
     """A message id as the str that users see: 16 hex digits, which sort by time."""
-    return number.to_bytes(8, "big").hex()
+    return number.to_bytes(8).hex()
 
 
 class Source:
@@ -37,8 +37,9 @@ class Source:
         self.name = name
 
 
-# A Struct for its speed: one is made for every delivery. It is never encoded.
-class Message(msgspec.Struct, Generic[T], eq=False, repr_omit_defaults=True):
+# A Struct for its speed: one is made for every delivery. It is never encoded; and the garbage
+# collector need not know it, since nothing that it holds leads back to it.
+class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
     """One delivery of a message: settle it once, by `ack`, `nack` or `reject`.
 
     ``async with message:`` settles it by what happens inside: ack on success; on an exception
@@ -67,7 +68,7 @@ class Message(msgspec.Struct, Generic[T], eq=False, repr_omit_defaults=True):
     @property
     def id(self) -> str:
         """The id that `put` returned: 16 hex digits, sorting by time. It never changes."""
-        return self.entry[0].to_bytes(8, "big").hex()
+        return self.entry[0].to_bytes(8).hex()
 
     @property
     def number(self) -> int:

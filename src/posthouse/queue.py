@@ -143,7 +143,7 @@ class Queue(Generic[T]):
         number, group = placed
         if group is not None:
             await port.durable(group)
-        return number.to_bytes(8, "big").hex()
+        return number.to_bytes(8).hex()
 
     # Apart from `put`, whose variables would be slower if a lambda there held them.
     async def _put_waiting(

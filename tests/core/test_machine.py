@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import msgspec
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -797,6 +797,10 @@ class CoreMachine(RuleBasedStateMachine):
                 assert getattr(stats, what) == counts.get(what, 0), what
 
 
-CoreMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=40)
+CoreMachine.TestCase.settings = settings(
+    max_examples=250,
+    stateful_step_count=40,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # "explain" takes minutes
+)
 TestCoreMachine = CoreMachine.TestCase
 

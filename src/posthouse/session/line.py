@@ -32,6 +32,7 @@ async def in_line_async(lane: Lane, attempt: Callable[[], Awaitable[T | None]]) 
                 if done is not None:
                     return done
             me.future = lane.loop.create_future()
+            lane.watched = True
             await me.future
     finally:
         putters.remove(me)

@@ -6,46 +6,96 @@ import argparse
 import logging
 import sys
 import time
+from collections.abc import Iterable
+from random import Random
 
+from tests.lab.disk.damage import bad_sectors, bit_flips, subject
 from tests.lab.disk.explore import Story
+from tests.lab.disk.saga import saga
+from tests.lab.disk.tails import torn_tails
 
 
 def main() -> int:
-    """Explore seeds until the budget is spent or a problem is found."""
+    """Explore seeds until the budget is spent or a problem is found; 1 if one was."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab.disk", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="tell one seed's story")
+    parser.add_argument("--seed", type=int, help="tell one seed's story")
     parser.add_argument("--base", type=int, default=int(time.time()), help="first seed of many")
     parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--states", type=int, default=0, help="stop after so many (0: none)")
+    parser.add_argument("--saga", type=int, help="follow one way through several lives")
+    parser.add_argument("--sagas", action="store_true", help="ways through several lives")
+    parser.add_argument("--damage", type=int, help="flip bits and spoil sectors of a seed's logs")
+    parser.add_argument("--tail", type=int, help="tear a tail of so many bytes everywhere")
     options = parser.parse_args()
-    # Every other open finds an unclean end, and says so.
+    # Every other opening finds an unclean end, and says so.
     logging.getLogger("posthouse.log").setLevel(logging.ERROR)
-    start = time.monotonic()
-    until = start + options.seconds
-    total = lives = recoveries = 0
-    seed = options.base if options.seed is None else options.seed
-    while True:
-        story = Story(seed, spent=lambda states: time.monotonic() > until and options.seed is None)
+    until = time.monotonic() + options.seconds
+    if options.tail is not None:
+        return _judged("tails", torn_tails(options.tail))
+    if options.damage is not None:
+        return max(_damage(options.damage, closed, until) for closed in (True, False))
+    if options.saga is not None:
+        return _sagas([options.saga], 0.0)
+    if options.sagas:
+        return _sagas(range(options.base, 1 << 62), until)
+    if options.seed is not None:
+        return _stories([options.seed], 0.0)
+    return _stories(range(options.base, 1 << 62), until)
+
+
+def _stories(seeds: Iterable[int], until: float) -> int:
+    started = time.monotonic()
+    states = recoveries = lives = 0
+    for seed in seeds:
+        story = Story(seed, lambda _: 0 < until < time.monotonic())
         story.tell()
-        total += story.states
-        lives += story.lives
+        states += story.states
         recoveries += story.recoveries
+        lives += story.lives
         if story.problems:
-            print(f"seed {seed}: {len(story.problems)} problems in state {story.states}")
             print("\n".join(story.problems[:10]))
             print(f"replay: python -m tests.lab.disk --seed {seed}")
             return 1
-        seed += 1
-        spent_s = time.monotonic() - start
-        if options.seed is not None or spent_s > options.seconds:
+        if time.monotonic() > until:
             break
-        if options.states and total >= options.states:
-            break
-    rate = total / spent_s
+    spent_s = time.monotonic() - started
     print(
-        f"lab disk: {total:,} states ({recoveries:,} in recovery) of {lives:,} lives "
-        f"in {spent_s:.1f} s, {rate:,.0f} a second"
+        f"lab disk: {states:,} states ({recoveries:,} in a recovery) of {lives:,} lives "
+        f"in {spent_s:.1f} s, {states / spent_s:,.0f} a second"
     )
+    return 0
+
+
+def _sagas(seeds: Iterable[int], until: float) -> int:
+    started = time.monotonic()
+    total = 0
+    for seed in seeds:
+        problems, history, lives = saga(seed)
+        total += lives
+        if problems:
+            print(history.to_text() + "\n".join(problems[:10]))
+            print(f"replay: python -m tests.lab.disk --saga {seed}")
+            return 1
+        if time.monotonic() > until:
+            break
+    print(f"lab disk lives: {total:,} in {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _damage(seed: int, closed: bool, until: float) -> int:
+    damaged = subject(seed, closed=closed, least_bytes=3000)
+    flips = bit_flips(damaged, lambda: time.monotonic() > until, Random(seed))
+    sectors = bad_sectors(damaged, Random(seed))
+    return max(_judged("sectors", sectors), _judged("flips", flips))
+
+
+def _judged(name: str, judged: Iterable[tuple[str, list[str]]]) -> int:
+    started, count = time.monotonic(), 0
+    for what, problems in judged:
+        count += 1
+        if problems:
+            print(f"{what}: {problems}")
+            return 1
+    print(f"lab disk {name}: {count:,} in {time.monotonic() - started:.1f} s")
     return 0
 
 

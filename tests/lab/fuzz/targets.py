@@ -1,4 +1,4 @@
-"""What is fuzzed, each with its invariant. A target raises AssertionError where it does not hold."""
+"""What is fuzzed, each with its invariant: AssertionError where it does not hold."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -14,7 +15,7 @@ import posthouse
 from posthouse import StorageFailed, StorageFull, UnknownOutcome
 from tests.lab.process.ledger import Ledger
 
-SMALL = {"segment_bytes": 64 * 1024, "ring_slots": 64}
+SMALL: Final[dict[str, Any]] = {"segment_bytes": 64 * 1024, "ring_slots": 64}
 
 
 def open_descriptors() -> int:

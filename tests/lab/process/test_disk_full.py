@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.lab.process.ledger import Ledger
 
 SIZE_KIB: Final = 512
 BODY_BYTES: Final = 900
-SMALL: Final = {"segment_bytes": 64 * 1024, "ring_slots": 64}
+SMALL: Final[dict[str, Any]] = {"segment_bytes": 64 * 1024, "ring_slots": 64}
 
 
 @pytest.fixture

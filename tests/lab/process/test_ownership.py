@@ -76,9 +76,7 @@ async def test_a_newer_format_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["LOCK", "FORMAT", "00000001.seg", "attempts.ring"])
-async def test_a_symbolic_link_in_the_place_of_a_file_is_refused(
-    tmp_path: Path, name: str
-) -> None:
+async def test_a_symbolic_link_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
     log = tmp_path / "log"
     await fill(log)
     elsewhere = tmp_path / "elsewhere"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from tests.lab.conftest import Lab
 from tests.lab.schedule.cancel import shots
 from tests.lab.schedule.run import run_seed
