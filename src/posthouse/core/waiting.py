@@ -7,7 +7,7 @@ and the way back, and the sums that bound a queue. Invariants 1 to 4 of `queue` 
 from __future__ import annotations
 
 from collections import deque
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, merge
 from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Final
@@ -83,7 +83,10 @@ class Waiting:
         """All that waits (not what is delayed), the next one first."""
         if self.rich is not None:
             return self.rich.entries()
-        return [*(entry for _, entry in sorted(self.returned)), *self.ready]
+        if not self.returned:
+            return list(self.ready)
+        returned = (entry for _, entry in sorted(self.returned))
+        return list(merge(returned, self.ready, key=rank_of))
 
     def publish(self, entries: list[Entry]) -> None:
         """Let accepted messages be seen (invariant 2: entries come in growing rank).

@@ -478,15 +478,15 @@ class Judge:
                     self._cut_off(queue)
         self._takers.clear()
         self._iterators.clear()
-        self._ends_ns.clear()
         for fate in self._fates.values():
             if event.kind == "close":
-                self._closed(fate)
+                self._closed(fate, event.at_ns)
             else:
                 self._died(fate, lost_ring=event.kind == "crash")
             fate.soft.clear()
             fate.held = False
         self._settled.clear()
+        self._ends_ns.clear()
         # A timer of the new life may let what was delayed be seen a little later.
         for waiting in self._waiting.values():
             for fate in [fate for fate in waiting.values() if fate.due_ns != 0]:
@@ -504,12 +504,18 @@ class Judge:
             if queue not in where:
                 self._waits_not(fate)
 
-    def _closed(self, fate: Fate) -> None:
+    def _closed(self, fate: Fate, at_ns: int | None) -> None:
         if fate.gone == "yes":
             fate.gone = "for ever"
-        if fate.held:
-            # Given back, the attempt not counted, unless the lease had run out.
-            fate.may_be_in({fate.queue: (fate.attempts, fate.attempts)})
+        if not fate.held:
+            return
+        # Given back, the attempt not counted, unless the lease had run out.
+        given_back = {fate.queue: (fate.attempts, fate.attempts)}
+        ends_ns = self._ends_ns.get(fate.token)
+        if ends_ns is not None and at_ns is not None and at_ns < ends_ns and not fate.settling:
+            fate.where = given_back
+        else:
+            fate.may_be_in(given_back)
 
     def _died(self, fate: Fate, *, lost_ring: bool) -> None:
         if fate.gone == "yes":

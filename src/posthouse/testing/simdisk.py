@@ -184,9 +184,9 @@ class SimDisk:
         """The same disk when only the process has died: all is seen, not all is durable."""
         disk = cls(record=record)
         for number, frozen in cut.files.items():
-            seen = frozen.cached
-            if seen is None:
-                seen = applied(frozen.durable, frozen.pending)
+            seen: bytes | bytearray = applied(frozen.durable, frozen.pending)
+            if frozen.cached is not None:
+                seen = frozen.cached
             node = _Inode(number, seen, frozen.durable)
             node.pending = list(frozen.pending)
             node.lost = frozen.cached is not None

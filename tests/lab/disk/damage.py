@@ -15,10 +15,19 @@ from posthouse.journal.format import FRAME_HEADER_BYTES, FRAME_MAGIC, SEGMENT_HE
 from posthouse.journal.log import LogOptions
 from posthouse.testing.clock import START_NS
 from posthouse.testing.simdisk import Image, SimDisk
-from tests.lab.disk.judge import DIRECTORY, Opening, contents, open_disk, salts
+from tests.lab.disk.facts import NEVER, Facts, Reader
+from tests.lab.disk.judge import (
+    DIRECTORY,
+    Expected,
+    Opening,
+    compare,
+    contents,
+    open_disk,
+    salts,
+)
 from tests.lab.disk.lives import Base, Life
 from tests.lab.disk.program import new_names
-from tests.lab.disk.timeline import Kept, State, Timeline
+from tests.lab.disk.timeline import Timeline
 
 SECTOR = 512
 LOCK = f"{DIRECTORY}/LOCK"
@@ -32,6 +41,7 @@ class Subject:
         image: its files.
         timeline: what it says, group by group.
         last: the sequence of its last group.
+        facts: what the program did.
         used: path -> bytes of it that mean something.
     """
 
@@ -40,6 +50,7 @@ class Subject:
     timeline: Timeline
     last: int
     now_ns: int
+    facts: Facts
     used: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,8 +67,9 @@ def subject(seed: int, *, closed: bool, least_bytes: int) -> Subject:
         if life.closed is not closed:
             continue
         image = disk.image()
-        found = _open(Subject(image, options, timeline, 0, life.ended_ns), image)
-        made = Subject(image, options, timeline, found.sequence, life.ended_ns)
+        facts = Reader(life.history, Base().facts()).advance(NEVER)
+        found = _open(image, options, life.ended_ns)
+        made = Subject(image, options, timeline, found.sequence, life.ended_ns, facts)
         for path, data in image.items():
             made.used[path] = len(data.rstrip(b"\0"))
         size = sum(size for path, size in made.used.items() if path.endswith(".seg"))
@@ -66,8 +78,8 @@ def subject(seed: int, *, closed: bool, least_bytes: int) -> Subject:
     raise AssertionError("no program leaves a log of that size")
 
 
-def _open(subject: Subject, image: Image) -> Opening:
-    opening, _, log = open_disk(SimDisk(image), subject.options, subject.now_ns)
+def _open(image: Image, options: LogOptions, now_ns: int) -> Opening:
+    opening, _, log = open_disk(SimDisk(image), options, now_ns)
     if log is not None:
         log.abandon()
     return opening
@@ -91,17 +103,8 @@ def judge_damage(subject: Subject, image: Image, least: int) -> list[str]:
         problems.append(f"groups after {opening.sequence} were left out; {subject.last} is last")
     if log.report.clean and opening.sequence < subject.last:
         problems.append("a group was left out, and the report says that all is well")
-    if {n: _plain(kept) for n, (_, kept) in found.items()} != _live(said):
-        problems.append("what came back is not what the log said")
-    return problems
-
-
-def _plain(kept: Kept) -> tuple[int, bytes, bytes]:
-    return kept.kind, kept.body, kept.headers
-
-
-def _live(said: State) -> dict[int, tuple[int, bytes, bytes]]:
-    return {number: _plain(kept) for number, kept in said.messages.items()}
+    expected = Expected(subject.facts, subject.facts, subject.timeline, 0)
+    return problems + compare(found, said, expected, subject.now_ns)
 
 
 def flipped(image: Image, path: str, bit: int) -> Image:
@@ -149,7 +152,8 @@ def least_group(subject: Subject, path: str, offset: int) -> int:
     """Which group must be there when this sector is gone: all, unless it has the last one too."""
     frames = frames_of(subject.image[path]) if path.endswith(".seg") else []
     hit = [sequence for sequence, end in frames if end > offset]
-    if not hit or offset + SECTOR < frames[-1][1] or frames[-1][0] != subject.last:
+    last_start = frames[-2][1] if len(frames) > 1 else 0
+    if not hit or frames[-1][0] != subject.last or offset + SECTOR <= last_start:
         return subject.last
     return hit[0] - 1
 

@@ -148,9 +148,7 @@ def contents(state: BrokerState, problems: list[str]) -> dict[int, Found]:
     return found
 
 
-def compare(
-    found: dict[int, Found], said: State, expected: Expected, now_ns: int
-) -> list[str]:
+def compare(found: dict[int, Found], said: State, expected: Expected, now_ns: int) -> list[str]:
     """Problems where the broker does not hold exactly what the log says after that group."""
     problems = []
     if found.keys() != said.messages.keys():

@@ -89,7 +89,5 @@ async def _look(
         messages = []
         while not queue.empty():
             messages += await queue.get_many(100, visibility_timeout=3600)
-        history.remaining(
-            name, [(m.id, name_of(m.raw), m.attempts - 1) for m in messages]
-        )
+        history.remaining(name, [(m.id, name_of(m.raw), m.attempts - 1) for m in messages])
     await broker.close()

@@ -12,7 +12,7 @@ from posthouse.testing.simloop import SimLoop
 from tests.lab.disk.bodies import make_body
 from tests.lab.disk.damage import Subject, frames_of, judge_damage
 from tests.lab.disk.judge import DIRECTORY, salts
-from tests.lab.disk.lives import open_broker
+from tests.lab.disk.lives import Base, open_broker
 from tests.lab.disk.timeline import Timeline
 
 SEGMENT = f"{DIRECTORY}/00000001.seg"
@@ -39,7 +39,7 @@ def tail_subject(last_bytes: int) -> tuple[Subject, int, int]:
         loop.close()
     image = disk.image()
     frames = frames_of(image[SEGMENT])
-    made = Subject(image, options, timeline, frames[-1][0], START_NS)
+    made = Subject(image, options, timeline, frames[-1][0], START_NS, Base().facts())
     return made, frames[-2][1], frames[-1][1]
 
 
@@ -56,4 +56,7 @@ def torn_tails(last_bytes: int) -> Iterator[tuple[str, list[str]]]:
             ("stale bytes follow", stale[: end - at] + whole[end:]),
         ):
             image: Image = {**subject.image, SEGMENT: whole[:at] + tail}
-            yield f"torn at byte {at - start}, {what}", judge_damage(subject, image, subject.last - 1)
+            yield (
+                f"torn at byte {at - start}, {what}",
+                judge_damage(subject, image, subject.last - 1),
+            )

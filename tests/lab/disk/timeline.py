@@ -20,7 +20,6 @@ from posthouse.journal.format import (
 from posthouse.model import QueuePolicy
 from posthouse.records import Declared, Delivered, Moved, Opened, Put, Record, Returned, Settled
 
-
 _LENGTH = struct.Struct("<III")
 _SEQUENCE = struct.Struct("<Q")
 

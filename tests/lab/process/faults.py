@@ -37,8 +37,6 @@ class InlineWriter:
 
     idle = False  # every job takes the writer's way
 
-    idle = False  # every job takes the writer's way
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
