@@ -26,7 +26,8 @@ from posthouse.errors import (
 )
 from posthouse.message import Message
 from posthouse.model import QueuePolicy, QueueStats, Retry
-from posthouse.queue import Queue, Receipt
+from posthouse.queue import Queue
+from posthouse.receipt import Receipt
 from posthouse.topic import Topic
 from posthouse.transaction import Transaction
 from posthouse.worker import Worker

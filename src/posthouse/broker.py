@@ -106,8 +106,8 @@ class Broker:
     def queue(self, name: str, type: Any = None, **settings: Unpack[Settings]) -> Queue[Any]:
         """A handle on the queue of that name, which is made if there is none.
 
-        Settings that are given become the queue's policy, stored with it (those not given are
-        the defaults then); without any, a queue keeps the policy it has.
+        Settings that are given become part of the queue's policy, which is stored with it; the
+        others stay as they are (at first: the defaults).
 
         Args:
             name: letters, digits, ``_``, ``-``, ``.``; at most 200 bytes.

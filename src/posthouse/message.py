@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -11,7 +12,7 @@ import msgspec
 
 from posthouse.backends.contract import QueuePort
 from posthouse.bodies import BodyDecoder, decode_headers
-from posthouse.errors import AlreadySettled, BodyError
+from posthouse.errors import AlreadySettled, BodyError, LeaseExpired
 from posthouse.model import NANOSECONDS, check_seconds
 from posthouse.records import Entry
 
@@ -203,3 +204,41 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
 def describe(error: BaseException) -> str:
     """An exception as one line for a dead letter's header."""
     return f"{type(error).__name__}: {error}"
+
+
+def ack_together(port: QueuePort, messages: Sequence[Message[Any]]) -> Exception | None:
+    """Ack messages of one queue, each delivery's in one call; what to raise afterwards, or None.
+
+    What is held is acked, whatever there is to raise.
+    """
+    token = messages[0].token
+    if all(message.token == token and message.settled is None for message in messages):
+        return _ack_delivery(port, token, messages)
+    trouble: Exception | None = None
+    by_token: dict[int, list[Message[Any]]] = {}
+    for message in messages:
+        if message.settled is None:
+            by_token.setdefault(message.token, []).append(message)
+        elif message.settled != "ack":
+            trouble = AlreadySettled(
+                f"message {message.id} was settled by {message.settled}, not by ack; "
+                "the others were acked"
+            )
+    for token, held in by_token.items():
+        trouble = _ack_delivery(port, token, held) or trouble
+    return trouble
+
+
+def _ack_delivery(
+    port: QueuePort, token: int, messages: Sequence[Message[Any]]
+) -> LeaseExpired | None:
+    expired: LeaseExpired | None = None
+    missing: tuple[int, ...] = ()
+    try:
+        port.ack_batch(token, [message.entry[0] for message in messages])
+    except LeaseExpired as error:
+        expired, missing = error, error.numbers
+    for message in messages:
+        if not missing or message.entry[0] not in missing:
+            message.settled = "ack"
+    return expired

@@ -115,7 +115,7 @@ def check_seconds(what: str, value: float, *, most: float = MAX_DELAY_S, least: 
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise BadArgument(f"{what} is a number of seconds, not {type(value).__name__}")
     if not least <= value <= most:  # NaN is not, either
-        shown = repr(value) if isinstance(value, float) or abs(value) < 1 << 64 else "a huge number"
+        shown = repr(value) if -(2**64) < value < 2**64 else "far too many"
         raise BadArgument(f"{what} is {shown} seconds; it must be from {least:g} to {most:g}")
     return int(value * NANOSECONDS)
 

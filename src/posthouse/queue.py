@@ -6,89 +6,35 @@ The names are those of `asyncio.Queue`, and SQS's where it has none.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, Generic, TypeVar, Unpack, overload
+from typing import Any, Final, Generic, TypeVar, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
 from posthouse.core.router import check_pattern
 from posthouse.errors import (
-    AlreadySettled,
     BadArgument,
-    LeaseExpired,
     QueueEmpty,
-    QueueShutDown,
 )
-from posthouse.message import Message, Source, id_text
+from posthouse.iteration import PREFETCH_MESSAGES, QueueIterator
+from posthouse.message import Message, Source, ack_together, id_text
 from posthouse.model import (
     KIND_BYTES,
     MAX_BATCH_MESSAGES,
+    QueuePolicy,
     QueueStats,
     check_seconds,
 )
 from posthouse.options import PutOptions, pack
-from posthouse.records import Entry, Traits
+from posthouse.receipt import Ids, Receipt
+from posthouse.records import Traits
 from posthouse.topic import Topic
 
 T = TypeVar("T")
 
-PREFETCH_MESSAGES: Final = 100
-PREFETCH_BYTES: Final = 1024 * 1024
 GET_MANY_BYTES: Final = 64 * 1024 * 1024
 REDRIVE_STEP: Final = 1000
-
-
-class Receipt:
-    """What `Queue.put_nowait` returns: await it to know that the message is on disk.
-
-    Attributes:
-        id: the message's id, known at once.
-    """
-
-    __slots__ = ("_durable", "id")
-
-    def __init__(self, message_id: str, durable: asyncio.Future[None] | None) -> None:
-        self.id = message_id
-        self._durable = durable
-
-    def __await__(self) -> Generator[Any, None, str]:
-        if self._durable is not None:
-            yield from self._durable.__await__()
-        return self.id
-
-
-class Ids(Sequence[str]):
-    """The ids of a batch, in order. Each text is made when it is asked for."""
-
-    __slots__ = ("_numbers",)
-
-    def __init__(self, numbers: range) -> None:
-        self._numbers = numbers
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Ids: ...
-
-    def __getitem__(self, index: int | slice) -> str | Ids:
-        if isinstance(index, slice):
-            return Ids(self._numbers[index])
-        return id_text(self._numbers[index])
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, (str, bytes)):
-            return NotImplemented
-        return list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return repr(list(self))
 
 
 class Queue(Generic[T]):
@@ -325,46 +271,13 @@ class Queue(Generic[T]):
         """
         if not messages:
             return
-        token = messages[0].token
-        if all([m.token == token and m.settled is None for m in messages]):
-            trouble = self._ack_delivery(token, messages)
-        else:
-            trouble = self._ack_deliveries(messages)
+        trouble = ack_together(self.port, messages)
         if durable:
             group = self.port.last_group()
             if group is not None:
                 await self.port.durable(group)
         if trouble is not None:
             raise trouble
-
-    def _ack_delivery(self, token: int, messages: Sequence[Message[T]]) -> LeaseExpired | None:
-        expired: LeaseExpired | None = None
-        missing: tuple[int, ...] = ()
-        try:
-            self.port.ack_batch(token, [message.entry[0] for message in messages])
-        except LeaseExpired as error:
-            expired, missing = error, error.numbers
-        for message in messages:
-            if not missing or message.entry[0] not in missing:
-                message.settled = "ack"
-        return expired
-
-    def _ack_deliveries(
-        self, messages: Sequence[Message[T]]
-    ) -> LeaseExpired | AlreadySettled | None:
-        trouble: LeaseExpired | AlreadySettled | None = None
-        by_token: dict[int, list[Message[T]]] = {}
-        for message in messages:
-            if message.settled is None:
-                by_token.setdefault(message.token, []).append(message)
-            elif message.settled != "ack":
-                trouble = AlreadySettled(
-                    f"message {message.id} was settled by {message.settled}, not by ack; "
-                    "the others were acked"
-                )
-        for token, held in by_token.items():
-            trouble = self._ack_delivery(token, held) or trouble
-        return trouble
 
     # the queue as a whole
 
@@ -379,6 +292,11 @@ class Queue(Generic[T]):
     def full(self) -> bool:
         """Whether a put would have to wait for room."""
         return self.port.is_full()
+
+    @property
+    def policy(self) -> QueuePolicy:
+        """The queue's settings as they are now."""
+        return self.port.policy()
 
     async def stats(self) -> QueueStats:
         """What the queue holds, and did since the broker was opened."""
@@ -469,50 +387,3 @@ class Queue(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"
-
-
-class QueueIterator(AsyncIterator[Message[T]]):
-    """What `async for` runs on. See `Queue.__aiter__`."""
-
-    __slots__ = ("_port", "_reserved", "_source")
-
-    def __init__(self, source: Source) -> None:
-        self._port = source.port
-        self._source = source
-        self._reserved: list[Entry] = []  # the next one last
-
-    def __aiter__(self) -> QueueIterator[T]:
-        return self
-
-    async def __anext__(self) -> Message[T]:
-        reserved = self._reserved
-        port = self._port
-        if not reserved:
-            entries = port.reserve(PREFETCH_MESSAGES, PREFETCH_BYTES)
-            while not entries:
-                try:
-                    await port.readable()
-                except QueueShutDown:
-                    raise StopAsyncIteration from None
-                entries = port.reserve(PREFETCH_MESSAGES, PREFETCH_BYTES)
-            entries.reverse()
-            self._reserved = reserved = entries
-        try:
-            token, entry, attempts = port.lease_reserved(reserved[-1])
-        except QueueShutDown:
-            self._give_back()
-            raise StopAsyncIteration from None
-        reserved.pop()
-        return Message(self._source, entry, token, attempts)
-
-    async def aclose(self) -> None:
-        """Put back what was set aside."""
-        self._give_back()
-
-    def _give_back(self) -> None:
-        reserved, self._reserved = self._reserved, []
-        if reserved:
-            self._port.restore(reserved)
-
-    def __del__(self) -> None:
-        self._give_back()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 from hypothesis import Phase, settings
@@ -30,6 +31,8 @@ from tests.core.plain_model import Held, Item, Plain
 MAX_BYTES = 200
 NAMES = ("first", "second", "own")
 names = st.sampled_from(NAMES)
+Verb = Literal["ack", "nack", "reject"]
+verbs: st.SearchStrategy[Verb] = st.sampled_from(["ack", "nack", "reject"])
 delays = st.sampled_from([0, 0, 1, 5, 40])
 timeouts = st.sampled_from([1, 10, 50])
 holders = st.sampled_from([1, 2])
@@ -71,6 +74,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.delivered: list[tuple[str, int, int]] = []
         self.seen: dict[int, tuple[str, Status]] = {}
         self.counts: dict[str, dict[str, int]] = {}
+        self.reserved_entries: dict[int, Entry] = {}
 
     @initialize(data=st.data())
     def declare_all(self, data: st.DataObject) -> None:
@@ -251,10 +255,6 @@ class CoreMachine(RuleBasedStateMachine):
             item.reserved = True
         self.reserved_entries.update({entry[0]: entry for entry in entries})
         self.moved()
-
-    @property
-    def reserved_entries(self) -> dict[int, Entry]:
-        return self.__dict__.setdefault("_reserved", {})
 
     def reserved_items(self) -> list[Item]:
         return [item for item in self.plain.items if item.reserved]
@@ -446,7 +446,9 @@ class CoreMachine(RuleBasedStateMachine):
             if item.held is not None and item.held.deadline_ns <= self.now_ns
         ]
         records = self.core.expire(queue, self.now_ns, grace)
-        assert queue.next_deadline_ns == min(map(deadline_of, queue.leases.values()), default=1 << 63)
+        assert queue.next_deadline_ns == min(
+            map(deadline_of, queue.leases.values()), default=1 << 63
+        )
         if grace:
             assert records == []
             for item in due:
@@ -493,16 +495,14 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(
         puts=st.lists(st.tuples(names, bodies, delays), max_size=3),
-        settles=st.lists(
-            st.tuples(picks, st.sampled_from(["ack", "nack", "reject"]), delays), max_size=3
-        ),
+        settles=st.lists(st.tuples(picks, verbs, delays), max_size=3),
         hold=st.booleans(),
         settles_first=st.booleans(),
     )
     def transact(
         self,
         puts: list[tuple[str, bytes, int]],
-        settles: list[tuple[int, str, int]],
+        settles: list[tuple[int, Verb, int]],
         hold: bool,
         settles_first: bool,
     ) -> None:
@@ -512,7 +512,13 @@ class CoreMachine(RuleBasedStateMachine):
             name, token, message_id = self.pick_delivery(pick)
             due_ns = self.now_ns + delay if delay and verb == "nack" else 0
             step = transaction.SettleStep(
-                self.queue(name), verb, token, message_id, due_ns, "reason", "error"  # type: ignore[arg-type]
+                self.queue(name),
+                verb,
+                token,
+                message_id,
+                due_ns,
+                "reason",
+                "error",
             )
             chosen.append((step, self.plain.held(name, token, message_id)))
         steps += [step for step, _ in chosen]
@@ -535,7 +541,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.moved(Event.COMMIT, Event.ACK)
 
     def has_room(
-        self, puts: list[tuple[str, bytes, int]], chosen: list[tuple[transaction.SettleStep, Item | None]]
+        self,
+        puts: list[tuple[str, bytes, int]],
+        chosen: list[tuple[transaction.SettleStep, Item | None]],
     ) -> bool:
         for name in {name for name, _, _ in puts}:
             count = sum(1 for n, _, _ in puts if n == name)
@@ -648,8 +656,7 @@ class CoreMachine(RuleBasedStateMachine):
         order = list(by_id)
         name_of = {item.id: item.queue for item in exhausted}
         for item in exhausted:
-            what = self.plain.bury(item)
-            if what is not None:
+            if self.plain.bury(item) is not None:
                 assert item.id in by_id
         for item in sorted(
             (item for item in exhausted if item.id in by_id), key=lambda item: order.index(item.id)
@@ -659,7 +666,9 @@ class CoreMachine(RuleBasedStateMachine):
             if isinstance(record, Moved):
                 self.new_number(record.traits.rank)
                 item.rank = record.traits.rank
-            self.count(name_of[item.id], "dead_lettered" if isinstance(record, Moved) else "dropped")
+            self.count(
+                name_of[item.id], "dead_lettered" if isinstance(record, Moved) else "dropped"
+            )
         assert not by_id
 
     # what must hold after every step
@@ -803,4 +812,3 @@ CoreMachine.TestCase.settings = settings(
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],  # "explain" takes minutes
 )
 TestCoreMachine = CoreMachine.TestCase
-

@@ -122,9 +122,7 @@ def test_prolonging_leases_touches_only_the_younger() -> None:
     assert younger is not None
     state.prolong(old[0], 30)
     deadlines = {
-        token: deadline_of(lease)
-        for each in (queue, other)
-        for token, lease in each.leases.items()
+        token: deadline_of(lease) for each in (queue, other) for token, lease in each.leases.items()
     }
     assert deadlines == {old[0]: 110, young[0]: 140, younger[0]: 140}
     assert state.expire(queue, 110, 0) != []
@@ -163,7 +161,7 @@ def test_room_that_a_transaction_frees() -> None:
     assert taken is not None
     new = transaction.PutStep(queue, 2, b"y", b"", None)
     for verb in ("ack", "reject", "nack"):
-        step = transaction.SettleStep(queue, verb, taken[0], entry[0])  # type: ignore[arg-type]
+        step = transaction.SettleStep(queue, verb, taken[0], entry[0])
         assert transaction.problem([new, step]) is None
         assert isinstance(transaction.problem([new, new, step]), QueueFull)
     queue.set_policy(QueuePolicy(max_messages=1), 1000)

@@ -29,8 +29,10 @@ def test_seconds_are_nanoseconds(seconds: float, expected_ns: int) -> None:
 
 @pytest.mark.parametrize(
     "seconds",
-    [-1, -1e-9, MAX_DELAY_S * 1.001, float("nan"), float("inf"), -float("inf"), 2**63, 10**5000]
-    + [-(10**400), "1", None, True, False, 1j, [1]],
+    [
+        *(-1, -1e-9, MAX_DELAY_S * 1.001, float("nan"), float("inf"), -float("inf")),
+        *(2**63, 10**5000, -(10**400), "1", None, True, False, 1j, [1]),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_seconds_that_are_refused(seconds: Any) -> None:
@@ -89,7 +91,9 @@ def test_backoff(retry: Retry, attempt: int, expected_s: float) -> None:
     st.integers(1, 10_000),
     st.sampled_from([Retry(), Retry(backoff="fixed"), Retry(backoff=(0.0, 2.0, 1e6))]),
 )
-def test_full_jitter_is_within_the_computed_delay(chance: float, attempt: int, retry: Retry) -> None:
+def test_full_jitter_is_within_the_computed_delay(
+    chance: float, attempt: int, retry: Retry
+) -> None:
     plain = Retry(retry.max_attempts, retry.backoff, retry.first_s, retry.most_s, False)
     most_ns = plain.delay_ns(attempt, 0.0)
     assert 0 <= retry.delay_ns(attempt, chance) <= most_ns <= 300 * NANOSECONDS

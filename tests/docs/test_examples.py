@@ -1,8 +1,9 @@
 """Every Python block of the README and the docs runs as it stands.
 
-A block is run in a fresh directory by a fresh interpreter. ``<!-- compiled only: why -->`` on the
-line before a block leaves it at compiling; ``<!-- stopped: SIGTERM -->`` runs it, ends it by that
-signal once it has imported posthouse and had a moment, and expects a clean exit.
+A block is run in a fresh directory by a fresh interpreter. A mark on the line before it says
+otherwise: ``<!-- compiled only: why -->`` leaves it at compiling; ``<!-- stopped: SIGTERM -->`` ends
+it by that signal once its log is there, and expects a clean exit; ``<!-- fragment: of what -->`` runs
+it as the body of a coroutine with the names that `FRAME` gives it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +20,36 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>compiled only|stopped): (?P<what>[^>]*) -->\n+)?^```python\n(?P<code>.*?)^```",
+    r"(?:^<!-- (?P<mark>compiled only|stopped|fragment): (?P<what>[^>]*) -->\n+)?^```python\n(?P<code>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
+
+
+FRAME = """
+import asyncio
+import msgspec
+import posthouse
+
+
+class Order(msgspec.Struct):
+    sku: str
+    quantity: int
+
+
+async def main() -> None:
+    async with posthouse.open("memory:") as broker:
+        worker = posthouse.Worker(broker)
+        orders, invoices, results = map(broker.queue, ("orders", "invoices", "results"))
+        await orders.put({"sku": "tea", "quantity": 2})
+        message = await orders.get()
+        try:
+%s
+        finally:
+            del worker, invoices, results, message
+
+
+asyncio.run(main())
+"""
 
 
 class Example(NamedTuple):
@@ -47,11 +76,14 @@ def examples() -> list[Example]:
 
 @pytest.mark.parametrize("example", examples(), ids=lambda e: f"{e.page}:{e.line}")
 def test_example(example: Example, tmp_path: Path) -> None:
-    compile(example.code, f"{example.page}:{example.line}", "exec")
+    code = example.code
+    if example.mark == "fragment":
+        code = FRAME % textwrap.indent(code, " " * 12)
+    compile(code, f"{example.page}:{example.line}", "exec")
     if example.mark == "compiled only":
         return
     script = tmp_path / "example.py"
-    script.write_text(example.code, encoding="utf-8")
+    script.write_text(code, encoding="utf-8")
     command = [sys.executable, "-X", "dev", "-W", "error", script.name]
     if example.mark == "stopped":
         _run_and_stop(command, tmp_path)

@@ -97,7 +97,7 @@ class LogBackend(Hosted):
             on_failure=failed,
             snapshot=state.snapshot_attempts,
             carry=lambda first_id: state.carry(first_id, clock.now_ns()),
-            now_ns=clock.now_ns,
+            now_ns=lambda: clock.now_ns() if engine is None else engine.now_ns(),
         )
         # Ids of segments that are gone may be higher than any that was replayed.
         state.numbers.last_id = max(state.numbers.last_id, log.last_id)

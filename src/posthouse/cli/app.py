@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthouse.cli import put, queues, read
+from posthouse.cli import declare, put, queues, read, redrive, topics
 from posthouse.cli.demo import command as demo
 
 app = typer.Typer(
@@ -39,3 +39,9 @@ app.command()(read.peek)
 app.command()(queues.stats)
 app.command()(queues.queues)
 app.command()(queues.purge)
+app.command()(declare.declare)
+app.command()(redrive.redrive)
+app.command()(topics.bind)
+app.command()(topics.unbind)
+app.command()(topics.bindings)
+app.command()(topics.publish)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from posthouse.cli.lines import stdin_lines, stdin_size_bytes
 from posthouse.cli.options import JsonOption, QueueArgument, UrlOption
 from posthouse.errors import PosthouseError
 from posthouse.model import check_queue_name, check_seconds
+from posthouse.options import PutOptions
 from posthouse.queue import Queue
 
 BATCH_MESSAGES: Final = 1_000
@@ -44,22 +45,37 @@ def put(
     delay: Annotated[
         float, typer.Option("--delay", metavar="SECONDS", help="Deliver no sooner than this.")
     ] = 0.0,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="Their ordering key.")
+    ] = None,
+    priority: Annotated[int, typer.Option("--priority", metavar="0-255", help="Higher first.")] = 0,
+    ttl: Annotated[
+        float | None, typer.Option("--ttl", metavar="SECONDS", help="How long they may wait.")
+    ] = None,
+    dedup: Annotated[
+        str | None, typer.Option("--dedup", metavar="ID", help="A dedup id, for one message.")
+    ] = None,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
     """Put messages on a queue, each a JSON value (or with --text, a line of text)."""
     check_queue_name(queue)
     check_seconds("delay", delay)
-    asyncio.run(_Put(queue, text=text, delay_s=delay, as_json=as_json).run(url, bodies or []))
+    options: PutOptions = {"delay": delay or None, "key": key, "priority": priority, "ttl": ttl}
+    if dedup is not None:
+        if len(bodies or []) != 1:
+            raise CommandError("--dedup names one message: give one body")
+        options["dedup"] = dedup
+    asyncio.run(_Put(queue, text=text, options=options, as_json=as_json).run(url, bodies or []))
 
 
 class _Put:
     """One run of the command, and how far it got."""
 
-    def __init__(self, queue: str, *, text: bool, delay_s: float, as_json: bool) -> None:
+    def __init__(self, queue: str, *, text: bool, options: PutOptions, as_json: bool) -> None:
         self._queue = queue
         self._text = text
-        self._delay_s = delay_s or None
+        self._options = options
         self._as_json = as_json
         self._read = 0
         self._stored = 0
@@ -113,7 +129,12 @@ class _Put:
 
     async def _store(self, queue: Queue[object], batch: list[object]) -> None:
         try:
-            ids = await queue.put_many(batch, delay=self._delay_s, timeout=ROOM_TIMEOUT_S)
+            if "dedup" in self._options:
+                ids: Sequence[str] = [
+                    await queue.put(batch[0], timeout=ROOM_TIMEOUT_S, **self._options)
+                ]
+            else:
+                ids = await queue.put_many(batch, timeout=ROOM_TIMEOUT_S, **self._options)
         except TimeoutError:
             # Nobody else can have this directory open, so nobody will make room.
             raise CommandError(f"{self._queue} is full") from None

@@ -45,7 +45,6 @@ class Replay:
     def __init__(self, state: BrokerState) -> None:
         self._state = state
         self._shelves: dict[int, _Shelf] = {}
-        self._read_ns = 0  # the clock, as the log last saw it
         self.epoch = 0
 
     def apply(self, record: Record) -> None:
@@ -79,10 +78,9 @@ class Replay:
             case Opened():
                 self.epoch = record.epoch
                 self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
-                # 0: what a recovery wrote again of the opening before its own.
-                self._read_ns = record.at_ns or self._read_ns
             case Closed():
-                self._read_ns = record.at_ns
+                # Time goes on from here, should the clock be set back: what was waited counts.
+                self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
 
     def _shelf(self, number: int) -> _Shelf:
         shelf = self._shelves.get(number)
@@ -164,8 +162,6 @@ class Replay:
         records: list[Record] = []
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
-            if now_ns < self._read_ns:
-                records += self._turn_back(number, shelf, now_ns)
             # Arrival is rank order; only what moved in between queues can stand out of it.
             entries = sorted(shelf.entries.values(), key=rank_of)
             for entry in entries:
@@ -177,26 +173,6 @@ class Replay:
             records += self._bury_exhausted(queue, shelf.held, now_ns)
         self._shelves.clear()
         return records
-
-    def _turn_back(self, number: int, shelf: _Shelf, now_ns: int) -> list[Record]:
-        """The clock was set back: let no delay wait until it shows the old time again.
-
-        Every due time moves back with it, in the log too, so that the next opening finds due
-        times that fit the clock of this one.
-        """
-        back_ns = self._read_ns - now_ns
-        moved = Returned(number, [], [], [])
-        for message_id, entry in shelf.entries.items():
-            traits = entry[4]
-            due_ns = shelf.due_ns.get(message_id)
-            if due_ns is None:
-                due_ns = 0 if traits is None else traits.due_ns
-            if due_ns > now_ns:
-                shelf.due_ns[message_id] = due_ns = max(due_ns - back_ns, 0)
-                moved.ids.append(message_id)
-                moved.attempts.append(shelf.attempts.get(rank_of(entry), 0))
-                moved.due_ns.append(due_ns)
-        return [moved] if moved.ids else []
 
     @staticmethod
     def _fill(queue: QueueState, shelf: _Shelf, entries: list[Entry], now_ns: int) -> None:

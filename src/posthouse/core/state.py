@@ -45,6 +45,7 @@ Late: TypeAlias = "list[tuple[QueueState, Callable[[], None]]]"
 
 MAX_ATTEMPTS_REASON: Final = "max_attempts"
 CARRY_STEP: Final = 10_000
+PURGE_STEP: Final = 2_000
 EXPIRED_REASON: Final = "expired"
 EXPIRED_LEASE: Final = "the lease ran out"
 HOLDER_DIED: Final = "the process that held it ended"
@@ -360,7 +361,9 @@ class BrokerState:
         if not entries:
             return 0, []
         queue.purged += len(entries)
-        return len(entries), [Settled(queue.number, [entry[0] for entry in entries])]
+        ids = [entry[0] for entry in entries]
+        steps = range(0, len(ids), PURGE_STEP)
+        return len(ids), [Settled(queue.number, ids[at : at + PURGE_STEP]) for at in steps]
 
     def snapshot_attempts(self) -> list[Delivered]:
         """Every attempt count that a restart must know."""

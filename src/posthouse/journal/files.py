@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -58,11 +57,15 @@ class Files(Protocol):
 
 
 _IOV_MAX = 1024
+_NOT_KNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 _FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
 
 
 class RealFiles:
     """The operating system's own calls."""
+
+    def __init__(self) -> None:
+        self._writes_synced = hasattr(os, "RWF_DSYNC") and hasattr(os, "pwritev")
 
     def mkdir(self, path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)
@@ -105,13 +108,18 @@ class RealFiles:
         if len(parts) > _IOV_MAX:
             parts = [b"".join(parts)]
         size = sum(map(len, parts))
+        written = 0
         # One call that writes and syncs gives up the GIL once instead of twice.
-        if sys.platform == "linux":
-            written = os.pwritev(fd, parts, offset, os.RWF_DSYNC)
+        if self._writes_synced:
+            try:
+                written = os.pwritev(fd, parts, offset, os.RWF_DSYNC)
+            except (OSError, NotImplementedError) as error:
+                if isinstance(error, OSError) and error.errno not in _NOT_KNOWN:
+                    raise
+                # This kernel or file system does not know the flag, and wrote nothing.
+                self._writes_synced = False
             if written == size:
                 return
-        else:
-            written = 0
         self.pwrite(fd, memoryview(b"".join(parts))[written:], offset + written)
         self.fdatasync(fd)
 

@@ -75,8 +75,10 @@ class Pipeline:
         ):
             try:
                 used = self._write(group)
-            except Exception as error:
+            except BaseException as error:
                 self._done(None, error)
+                if not isinstance(error, Exception):
+                    raise  # Ctrl-C in the midst of it: nobody knows what was written
             else:
                 self._done(used, None)
             return

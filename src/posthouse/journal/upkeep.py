@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from posthouse.errors import PosthouseError, StorageFull
@@ -15,8 +16,20 @@ from posthouse.journal.room import Need, Room, Step
 from posthouse.journal.writer import Writer
 
 
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """A put's place in the line for room, and the future that wakes it."""
+
+    size_bytes: int
+    future: asyncio.Future[None]
+
+
 class Upkeep:
     """Runs one job at a time in the writer, between the commits.
+
+    Attributes:
+        line: who waits for room, in order; the first is served first, however much it wants.
+        full: the disk had no space when it was last asked for some.
 
     ``changed()`` is called when the accounts are better, ``advance(spare)`` to begin a new
     segment there, ``opened()`` tells the size of the open group, ``failed(error)`` of a disk
@@ -45,36 +58,48 @@ class Upkeep:
         self._changed = changed
         self._advance = advance
         self._failed = failed
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.line: deque[Waiting] = deque()
+        self.full = False
         self._busy = False
         self._reclaiming = False
-        self._full = False
         self._stopped = False
         self._dropped_upto = 0
 
-    async def wait_for(self, size_bytes: int) -> None:
-        """Return when puts may add so many bytes.
+    async def wait_for(self, size_bytes: int) -> int:
+        """Stand in line until puts may add so many bytes; how many they may.
 
         Raises:
             StorageFull: the disk has no space for it.
             PosthouseError: the journal has stopped.
         """
-        waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((size_bytes, waiter))
-        self._full = False
-        self.work()
-        await waiter
+        loop = asyncio.get_running_loop()
+        me = Waiting(size_bytes, loop.create_future())
+        self.line.append(me)
+        try:
+            self.full = False
+            self.work()
+            while True:
+                await me.future
+                room = self._changed()
+                if room >= size_bytes or self._stopped:
+                    return room
+                # Settlements took it. The place in line is kept.
+                me.future = loop.create_future()
+                self.work()
+        finally:
+            if me in self.line:
+                self.line.remove(me)
+            if self.line:
+                # When the caller has taken its room, or gone without.
+                loop.call_soon(self.work)
 
-    def stop(self, failure: Callable[[], PosthouseError] | None) -> None:
+    def stop(self, failure: Callable[[], PosthouseError]) -> None:
         """Begin nothing more; who waits for room gets the failure."""
         self._stopped = True
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                if failure is None:
-                    waiter.cancel()
-                else:
-                    waiter.set_exception(failure())
-        self._waiters.clear()
+        line, self.line = self.line, deque()
+        for waiting in line:
+            if not waiting.future.done():
+                waiting.future.set_exception(failure())
 
     def work(self) -> None:
         """Wake who has room now, and begin the next step for those who have not."""
@@ -83,8 +108,8 @@ class Upkeep:
             self._wake(room)
             if self._busy:
                 return
-            wanted = self._waiters[0][0] if self._waiters else 0
-            if self._full and not wanted:
+            wanted = self.line[0].size_bytes if self.line else 0
+            if self.full and not wanted:
                 return
             need = self._room.next_step(self._opened(), wanted)
             if need.step is Step.ADVANCE and need.spare is not None:
@@ -95,15 +120,13 @@ class Upkeep:
             return
 
     def _wake(self, room: int) -> None:
-        waiting = deque[tuple[int, "asyncio.Future[None]"]]()
-        for size, waiter in self._waiters:
-            if waiter.done():
-                continue
-            if size <= room and not waiting:
-                waiter.set_result(None)
-            else:
-                waiting.append((size, waiter))
-        self._waiters = waiting
+        """Wake those at the head of the line for whom there is room, all together."""
+        for waiting in self.line:
+            room -= waiting.size_bytes
+            if room < 0:
+                return
+            if not waiting.future.done():
+                waiting.future.set_result(None)
 
     def _begin(self, need: Need) -> None:
         self._busy = True
@@ -139,11 +162,15 @@ class Upkeep:
         if 0 < need.least_bytes < need.size_bytes:
             self._begin(Need(need.step, need.least_bytes))
             return
-        self._full = True
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(StorageFull(str(error)))
-        self._waiters.clear()
+        self.full = True
+        # What fails for the first fails for all that want as much; the others are tried next.
+        first = self.line[0].size_bytes if self.line else 0
+        for waiting in [waiting for waiting in self.line if waiting.size_bytes >= first]:
+            self.line.remove(waiting)
+            if not waiting.future.done():
+                waiting.future.set_exception(StorageFull(str(error)))
+        if self.line:
+            self.work()
 
     def reclaim(self, durable_oldest: int) -> None:
         """Segments below this number are durably known not to be needed: take one out."""
@@ -163,6 +190,6 @@ class Upkeep:
         self._live.forget_oldest()
         if spare is not None:
             self._room.spares.append(spare)
-        self._full = False
+        self.full = False
         self.work()
         self.reclaim(self._dropped_upto)

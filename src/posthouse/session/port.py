@@ -8,14 +8,20 @@ the waiting form.
 from __future__ import annotations
 
 from posthouse.core.orders import rank_of
+from posthouse.core.state import PURGE_STEP
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.journal.group import Group
-from posthouse.model import QueueStats
+from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
 from posthouse.session.base import RECORD_BYTES, shut_down_error
 from posthouse.session.put import PutPort
 from posthouse.session.settle import SettlePort
 from posthouse.session.take import TakePort
+
+
+def purge_bytes(count: int) -> int:
+    """The room that the settlement of so many messages takes."""
+    return 8 * count + SETTLE_BYTES * (1 + count // PURGE_STEP)
 
 
 class Port(PutPort, TakePort, SettlePort):
@@ -41,6 +47,10 @@ class Port(PutPort, TakePort, SettlePort):
         """What must be durable for all that was done so far to be; None: it is."""
         return self._engine.journal.last_group()
 
+    def policy(self) -> QueuePolicy:
+        """The queue's settings as they are now."""
+        return self._state.policy
+
     def stats(self) -> QueueStats:
         """The queue's figures."""
         self._check_stopped()
@@ -63,11 +73,14 @@ class Port(PutPort, TakePort, SettlePort):
         engine = self._engine
         engine.check_loop()
         state = self._state
-        engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * state.live)
+        engine.check_settle_room(purge_bytes(state.live))
         for entries in self._lane.reservations:
             self.restore(entries)
         count, records = engine.state.purge(state)
-        group = engine.keep(records) if records else None
+        group = None
+        for record in records:
+            # Not all in one frame: it need not happen at once, and may be long.
+            group = engine.keep([record])
         self._lane.left()
         return count, group
 

@@ -9,13 +9,13 @@ unknown too. `History.to_text` is the run as JSON lines, one event a line, in or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from posthouse.errors import BadArgument
-from posthouse.testing.promises import Judge
+from posthouse.testing.judging.judge import Judge
 from posthouse.testing.trace import (
     Delivered,
     Ended,
@@ -97,10 +97,22 @@ class History:
         return Operation(self, event.op)
 
     def put_started(
-        self, queue: str, bodies: Sequence[str], delay_s: float | None = None
+        self,
+        queue: str,
+        bodies: Sequence[str],
+        delay_s: float | None = None,
+        *,
+        key: str | None = None,
+        ttl_s: float | None = None,
     ) -> Operation:
-        """Messages are put, all together, to be seen after ``delay_s`` seconds."""
-        operation: Operation = self._start(PutStarted(queue, list(bodies), delay_s=delay_s))
+        """Messages are put, all together, to be seen after ``delay_s`` seconds.
+
+        ``key`` is their ordering key, where the queue delivers one message of a key at a time;
+        ``ttl_s`` how long they may wait, in seconds, before they are dropped or dead-lettered.
+        """
+        operation: Operation = self._start(
+            PutStarted(queue, list(bodies), delay_s=delay_s, key=key, ttl_s=ttl_s)
+        )
         return operation
 
     def delivered(
@@ -177,13 +189,15 @@ class History:
         *,
         max_attempts: Mapping[str, int] | None = None,
         dead: Mapping[str, str | None] | None = None,
+        drops: Collection[str] = (),
     ) -> list[str]:
         """Every broken promise, as a sentence; none if all were kept.
 
         ``max_attempts`` and ``dead`` are the queues' policies: by name, the limit (5 where not
-        given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped).
+        given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped);
+        ``drops`` names those that may drop what waits, to make room or because it is too old.
         """
-        judge = Judge(max_attempts or {}, dead or {})
+        judge = Judge(max_attempts or {}, dead or {}, drops)
         for event in self.events:
             judge.see(event)
         return judge.verdict()

@@ -18,6 +18,8 @@ class PutStarted(msgspec.Struct, tag="put", tag_field="event", omit_defaults=Tru
     bodies: list[str]
     op: int = 0
     delay_s: float | None = None
+    key: str | None = None
+    ttl_s: float | None = None
     at_ns: int | None = None
 
 

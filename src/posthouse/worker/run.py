@@ -7,12 +7,11 @@ back what they hold, and only then stop renewing leases.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, TypeAlias
 
 from posthouse.worker.attempt import log
 from posthouse.worker.consumer import Consumer
-from posthouse.worker.signals import stop_signals
 
 CANCEL_GRACE_S: Final = 5.0
 """How long handlers have to end after they were cancelled, seconds."""
@@ -26,15 +25,14 @@ class Run:
     """Serves the consumers until stopped, or until one of them fails.
 
     Args:
-        consumers: what to run.
         drain_timeout_s: how long handlers may go on after the first stop, seconds.
 
     Attributes:
         abandoned: handlers that were still running when the run had to end.
     """
 
-    def __init__(self, consumers: list[Consumer], drain_timeout_s: float) -> None:
-        self._consumers = consumers
+    def __init__(self, drain_timeout_s: float) -> None:
+        self._consumers: list[Consumer] = []
         self._drain_timeout_s = drain_timeout_s
         self._takers: Tasks = []
         self._draining = asyncio.Event()
@@ -52,22 +50,27 @@ class Run:
             log.warning("%s: stopping at once", why)
             self._hard.set()
 
-    async def serve(self) -> None:
-        """Take and run, then drain.
+    async def serve(self, consumers: list[Consumer], drained: Callable[[], None]) -> None:
+        """Take and run, then drain. Stopped before it began, it takes nothing.
+
+        ``drained`` is called when handlers have had their time, before those left are cancelled.
 
         Raises:
             Whatever kept a consumer from taking, renewing or settling, after handlers were
             cancelled and what they held was given back.
         """
+        if self._draining.is_set():
+            return
+        self._consumers = consumers
         self._takers = [_spawn(consumer.take()) for consumer in self._consumers]
         keepers = [_spawn(consumer.renew()) for consumer in self._consumers]
         keepers += [_spawn(consumer.fault()) for consumer in self._consumers]
         try:
-            with stop_signals(self.stop):
-                await self._serve(keepers)
-                await _cancel(self._takers)
-                await self._drain(keepers)
+            await self._serve(keepers)
+            await _cancel(self._takers)
+            await self._drain(keepers)
         finally:
+            drained()
             await _cancel(self._takers)
             await self._end_hands()
             await _cancel(keepers)

@@ -14,6 +14,7 @@ from posthouse.errors import BadArgument
 from posthouse.model import check_seconds
 from posthouse.worker.consumer import Consumer
 from posthouse.worker.run import Run
+from posthouse.worker.signals import stop_signals
 from posthouse.worker.task import Task, make_task
 
 H = TypeVar("H", bound=Callable[..., Awaitable[object]])
@@ -116,20 +117,25 @@ class Worker:
             raise BadArgument("this worker is already running")
         if not self._tasks:
             raise BadArgument("this worker has no tasks; register one with @worker.task(queue)")
-        async with contextlib.AsyncExitStack() as stack:
-            broker = self._source
-            if isinstance(broker, str):
-                broker = await stack.enter_async_context(open_broker(broker))
-            consumers = [
-                Consumer(task, broker.queue(task.queue, task.body_type))
-                for task in self._tasks.values()
-            ]
-            self._run = Run(consumers, self._drain_timeout_s)
-            try:
-                await self._run.serve()
-            finally:
-                self._abandoned = self._run.abandoned
-                self._run = None
+        self._run = run = Run(self._drain_timeout_s)
+        try:
+            # From here on a signal drains: one that came while the log is opened would otherwise
+            # end the process in the middle of that.
+            with stop_signals(run.stop) as restore:
+                async with contextlib.AsyncExitStack() as stack:
+                    broker = self._source
+                    if isinstance(broker, str):
+                        broker = await stack.enter_async_context(open_broker(broker))
+                    await run.serve(
+                        [
+                            Consumer(task, broker.queue(task.queue, task.body_type))
+                            for task in self._tasks.values()
+                        ],
+                        drained=restore,
+                    )
+        finally:
+            self._abandoned = run.abandoned
+            self._run = None
 
     def run_forever(self) -> None:
         """`run` on a loop of its own (uvloop's where it is installed), for a program's main.

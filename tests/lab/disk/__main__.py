@@ -24,36 +24,42 @@ def main() -> int:
     parser.add_argument("--saga", type=int, help="follow one way through several lives")
     parser.add_argument("--sagas", action="store_true", help="ways through several lives")
     parser.add_argument("--damage", type=int, help="flip bits and spoil sectors of a seed's logs")
+    parser.add_argument("--faults", action="store_true", help="a sync fails in every story")
+    parser.add_argument("--sync", choices=["commit", "interval", "os"], help="in every story")
     parser.add_argument("--tail", type=int, help="tear a tail of so many bytes everywhere")
     options = parser.parse_args()
     # Every other opening finds an unclean end, and says so.
     logging.getLogger("posthouse.log").setLevel(logging.ERROR)
     until = time.monotonic() + options.seconds
     if options.tail is not None:
-        return _judged("tails", torn_tails(options.tail))
+        replay = f"python -m tests.lab.disk --tail {options.tail}"
+        return _judged("tails", torn_tails(options.tail), replay)
     if options.damage is not None:
-        return max(_damage(options.damage, closed, until) for closed in (True, False))
+        return max(_damage(options.damage, closed, options.seconds / 2) for closed in (True, False))
     if options.saga is not None:
         return _sagas([options.saga], 0.0)
     if options.sagas:
         return _sagas(range(options.base, 1 << 62), until)
     if options.seed is not None:
-        return _stories([options.seed], 0.0)
-    return _stories(range(options.base, 1 << 62), until)
+        return _stories([options.seed], 0.0, options)
+    return _stories(range(options.base, 1 << 62), until, options)
 
 
-def _stories(seeds: Iterable[int], until: float) -> int:
+def _stories(seeds: Iterable[int], until: float, options: argparse.Namespace) -> int:
     started = time.monotonic()
     states = recoveries = lives = 0
     for seed in seeds:
         story = Story(seed, lambda _: 0 < until < time.monotonic())
+        story.faults, story.sync = options.faults, options.sync
         story.tell()
         states += story.states
         recoveries += story.recoveries
         lives += story.lives
         if story.problems:
             print("\n".join(story.problems[:10]))
-            print(f"replay: python -m tests.lab.disk --seed {seed}")
+            more = " --faults" * options.faults
+            more += f" --sync {options.sync}" if options.sync else ""
+            print(f"replay: python -m tests.lab.disk --seed {seed}{more}")
             return 1
         if time.monotonic() > until:
             break
@@ -81,19 +87,22 @@ def _sagas(seeds: Iterable[int], until: float) -> int:
     return 0
 
 
-def _damage(seed: int, closed: bool, until: float) -> int:
+def _damage(seed: int, closed: bool, seconds: float) -> int:
+    until = time.monotonic() + seconds
     damaged = subject(seed, closed=closed, least_bytes=3000)
     flips = bit_flips(damaged, lambda: time.monotonic() > until, Random(seed))
     sectors = bad_sectors(damaged, Random(seed))
-    return max(_judged("sectors", sectors), _judged("flips", flips))
+    replay = f"python -m tests.lab.disk --damage {seed}"
+    return max(_judged("sectors", sectors, replay), _judged("flips", flips, replay))
 
 
-def _judged(name: str, judged: Iterable[tuple[str, list[str]]]) -> int:
+def _judged(name: str, judged: Iterable[tuple[str, list[str]]], replay: str) -> int:
     started, count = time.monotonic(), 0
     for what, problems in judged:
         count += 1
         if problems:
             print(f"{what}: {problems}")
+            print(f"replay: {replay}")
             return 1
     print(f"lab disk {name}: {count:,} in {time.monotonic() - started:.1f} s")
     return 0

@@ -85,8 +85,11 @@ def _open(image: Image, options: LogOptions, now_ns: int) -> Opening:
     return opening
 
 
-def judge_damage(subject: Subject, image: Image, least: int) -> list[str]:
-    """What is wrong with how the damaged log opens; ``least``: groups that must be there."""
+def judge_damage(subject: Subject, image: Image, least: int, *, noticed: bool = False) -> list[str]:
+    """What is wrong with how the damaged log opens.
+
+    ``least``: groups that must be there. ``noticed``: nothing means that nobody looked.
+    """
     options = LogOptions(segment_bytes=64 * 1024, ring_slots=16, salt=salts(7))
     opening, state, log = open_disk(SimDisk(image), options, subject.now_ns)
     if state is None or log is None:
@@ -101,6 +104,8 @@ def judge_damage(subject: Subject, image: Image, least: int) -> list[str]:
         return [f"opened up to group {opening.sequence}, which was never written"]
     if opening.sequence < least:
         problems.append(f"groups after {opening.sequence} were left out; {subject.last} is last")
+    if noticed and opening.sequence == subject.last:
+        problems.append("the damage went unnoticed")
     if log.report.clean and opening.sequence < subject.last:
         problems.append("a group was left out, and the report says that all is well")
     expected = Expected(subject.facts, subject.facts, subject.timeline, 0)
@@ -131,7 +136,8 @@ def bit_flips(
         rng.shuffle(places)
     for path, bit in places:
         image = flipped(subject.image, path, bit)
-        yield f"bit {bit} of {path}", judge_damage(subject, image, subject.last - 1)
+        problems = judge_damage(subject, image, subject.last - 1, noticed=True)
+        yield f"bit {bit} of {path}", problems
         if spent():
             return
 

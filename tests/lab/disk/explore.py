@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Literal
 
 from posthouse.journal.log import LogOptions
 from posthouse.testing.clock import START_NS
@@ -46,6 +47,7 @@ class Story:
         states: crash states opened so far.
         recoveries: crashes during recovery among them; lives: that were begun.
         spent: whether to stop.
+        faults: a sync fails in this story, whatever its seed says; sync: as `LogOptions.sync`.
     """
 
     seed: int
@@ -54,6 +56,8 @@ class Story:
     states: int = 0
     recoveries: int = 0
     lives: int = 0
+    faults: bool = False
+    sync: Literal["commit", "interval", "os"] | None = None
 
     def __post_init__(self) -> None:
         self.now_ns = START_NS
@@ -67,7 +71,9 @@ class Story:
             options = draw_options(rng)
             disk = SimDisk(record=True)
             steps = rng.choice((20, 60, 150))
-            if rng.random() < FAULTS:
+            if self.sync is not None:
+                options = replace(options, sync=self.sync)
+            if rng.random() < FAULTS or self.faults:
                 disk.fail_at = rng.randrange(1, 80)
                 disk.fail_sticky = rng.random() < 0.5
             self.explore(self.begin(disk, options, rng, Base(), Timeline(), steps), None, 0, "")

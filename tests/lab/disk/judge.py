@@ -118,9 +118,8 @@ def judge(disk: SimDisk, options: LogOptions, expected: Expected, now_ns: int) -
 
 def last_id_problems(log: Log, said: State) -> list[str]:
     """New ids must be above every id the log ever gave out."""
-    highest = max(said.messages, default=0)
-    if log.last_id < highest:
-        return [f"the log's last id {log.last_id} is below message {highest}"]
+    if log.last_id < said.last_id:
+        return [f"the log's last id {log.last_id} is below {said.last_id}, which was given out"]
     return []
 
 

@@ -43,6 +43,7 @@ class State(NamedTuple):
     messages: dict[int, Kept]
     queues: dict[int, tuple[str, QueuePolicy]]
     epoch: int
+    last_id: int = 0
 
 
 class Timeline:
@@ -85,9 +86,11 @@ class Timeline:
 def after(state: State, records: list[Record]) -> State:
     """The state after these records."""
     messages, queues, epoch = dict(state.messages), state.queues, state.epoch
+    last_id = state.last_id
     for record in records:
         match record:
             case Put():
+                last_id = record.entries[-1][0]
                 for number, kind, body, headers, traits in record.entries:
                     rank, death, due_ns = number, b"", 0
                     if traits is not None:
@@ -126,4 +129,4 @@ def after(state: State, records: list[Record]) -> State:
                 epoch = record.epoch
             case _:
                 pass
-    return State(messages, queues, epoch)
+    return State(messages, queues, epoch, last_id)

@@ -472,6 +472,58 @@ def dead_letters_are_dropped_where_nobody_wants_them(run: Run) -> None:
     run.remaining(Q, [])
 
 
+@broken("of the same key was held")
+def two_of_a_key_at_once(run: Run) -> None:
+    run.put_started(Q, ["a"], key="k").done([A])
+    run.put_started(Q, ["b"], key="k").done([B])
+    run.got("a", A, 1, lease_s=30.0)
+    run.got("b", B, 2, lease_s=30.0)
+
+
+@broken("was delivered before 'a'")
+def a_key_is_out_of_order(run: Run) -> None:
+    run.put_started(Q, ["a"], key="k").done([A])
+    run.put_started(Q, ["b"], key="k").done([B])
+    run.got("b", B, 1)
+
+
+@fine
+def keys_pass_each_other(run: Run) -> None:
+    run.put_started(Q, ["a"], key="k").done([A])
+    run.put_started(Q, ["b"], key="l").done([B])
+    run.got("b", B, 1)
+
+
+@broken("though it had waited too long")
+def an_old_message_is_delivered(run: Run) -> None:
+    run.put_started(Q, ["a"], ttl_s=5.0).done([A])
+    run.now_s = 6.0
+    run.put("b", B)
+    run.now_s = 6.1
+    run.got("a", A, 1)
+
+
+@fine
+def an_old_message_is_dropped(run: Run) -> None:
+    run.put_started(Q, ["a"], ttl_s=5.0).done([A])
+    run.left()
+
+
+@fine
+def an_old_message_dies(run: Run) -> None:
+    run.put_started(Q, ["a"], ttl_s=5.0).done([A])
+    run.got("a", A, 1, queue=DEAD)
+    run.settle("ack", A, 1, queue=DEAD)
+    run.left()
+
+
+@broken("lost: 'a'")
+def a_dead_letter_that_was_old_is_lost(run: Run) -> None:
+    run.put_started(Q, ["a"], ttl_s=5.0).done([A])
+    run.got("a", A, 1, queue=DEAD)
+    run.left()
+
+
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_broken_promise_is_found(name: str) -> None:
     what, script = BROKEN[name]

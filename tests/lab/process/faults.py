@@ -24,7 +24,7 @@ from posthouse.testing.files import FaultyFiles
 from tests.lab.process.child import log_options, shifted_wall
 from tests.lab.process.kills import DRAIN_SHIFT_S
 from tests.lab.process.ledger import Ledger
-from tests.lab.process.life import Life, Stopped, drain
+from tests.lab.process.life import LONGEST_S, Life, Stopped, drain
 
 T = TypeVar("T")
 HANG_S: Final = 30.0
@@ -105,6 +105,7 @@ def one_life(
     *,
     last: bool = False,
     wall_ns: Callable[[], int] = time.time_ns,
+    longest_s: float = LONGEST_S,
 ) -> list[str]:
     """Open, work (or drain, the ``last``) and close on this disk; what should not have happened.
 
@@ -128,7 +129,7 @@ def one_life(
             if last:
                 await drain(broker, ledger.take)
             else:
-                life = Life(broker, ledger.take, random, name)
+                life = Life(broker, ledger.take, random, name, longest_s=longest_s)
                 await life.run(OPERATIONS)
                 leaving = life.leave()
         return leaving

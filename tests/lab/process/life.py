@@ -32,6 +32,8 @@ MAX_ATTEMPTS: Final = {"a": 3, "b": 2, "c": 3, "a.dead": 5}
 DEAD: Final[dict[str, str | None]] = {"a": "a.dead", "b": None, "c": "a.dead", "a.dead": "a.dead"}
 BOUND: Final = 40
 WORKERS: Final = 3
+LONGEST_S: Final = 600.0
+"""The longest delay, seconds, if nothing else is said."""
 MOST_HELD: Final = 12
 # How often each verb is drawn; see `Life._work`.
 _FILLING: Final = (6.0, 3.0, 2.0, 5.0, 3.0, 2.0, 8.0, 2.0, 5.0, 1.0, 1.0, 0.1)
@@ -75,11 +77,14 @@ def queues_of(broker: Broker) -> dict[str, Queue[str]]:
 class Life:
     """What one process does with its broker."""
 
-    def __init__(self, broker: Broker, say: Say, random: Random, name: str) -> None:
+    def __init__(
+        self, broker: Broker, say: Say, random: Random, name: str, *, longest_s: float = LONGEST_S
+    ) -> None:
         self._broker = broker
         self._say = say
         self._random = random
         self._name = name
+        self._longest_s = longest_s
         self._queues = queues_of(broker)
         self._emptying = random.random() < 0.5
         self._held: list[Message[str]] = []
@@ -168,7 +173,7 @@ class Life:
 
     async def _put_later(self) -> None:
         # A message that is delayed for long keeps its segment in use.
-        most_s = 0.005 if self._emptying else 600.0
+        most_s = 0.005 if self._emptying else self._longest_s
         await self._put(self._random.choice([0.001, 0.005, most_s]))
 
     async def _put_many(self) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 
 from tests.lab.schedule.run import run_seed
+from tests.lab.schedule.world import Kind
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--trace", action="store_true", help="print the history")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
     given = parser.parse_args(arguments)
-    kinds = ["memory", "log"] if given.backend == "both" else [given.backend]
+    kinds: list[Kind] = ["memory", "log"] if given.backend == "both" else [given.backend]
     started_s = time.monotonic()
     count = failures = turns = 0
     seed = given.seed

@@ -57,6 +57,7 @@ class Scene:
         self.broker = Broker("simulated", self.backend)
         self.script = Script(world, self.broker)
         self.open = False
+        self.cut_short = False
 
     @property
     def free(self) -> Queue[Any]:
@@ -186,7 +187,8 @@ async def _life(scene: Scene, play: Play, ending: Ending) -> None:
         await drain(world, broker)
     await broker.close()
     if ending == "close":
-        world.history.restarted("close")
+        # A close that was cut short is worth no more than the end of the process.
+        world.history.restarted("kill" if scene.cut_short else "close")
 
 
 def _again(world: World) -> None:

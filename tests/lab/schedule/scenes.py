@@ -18,7 +18,7 @@ SCENES: Final[dict[str, Play]] = {}
 
 def scene(play: Play) -> Play:
     """Register a scene under its function's name."""
-    SCENES[play.__name__] = play  # type: ignore[attr-defined]
+    SCENES[play.__name__] = play
     return play
 
 
@@ -492,7 +492,9 @@ async def close_broker(on: Scene) -> None:
     puts = [on.task(_until_closed(on)) for _ in range(2)]
     await on.turns(1)
     on.open = False
-    await on.victim(on.broker.close()).ended()
+    victim = on.victim(on.broker.close())
+    await victim.ended()
+    on.cut_short = victim.cancelled
     await asyncio.wait(puts)
     await asyncio.sleep(1.0)
 

@@ -73,7 +73,7 @@ async def redelivered(queue: Queue[Any]) -> Message[Any]:
 
 async def drain(queue: Queue[Any]) -> list[Any]:
     """Ack all that waits: the bodies, in order."""
-    found = []
+    found: list[Any] = []
     while True:
         try:
             message = queue.get_nowait()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
 from posthouse.broker import Broker
 from posthouse.errors import BrokerClosed
+from posthouse.message import Message
+from posthouse.queue import Queue
 from posthouse.testing.cases.base import SHORT_S, Cases, drain, redelivered, soon, take, turns
 
 
@@ -53,11 +56,13 @@ class IterationCases(Cases):
         queue = broker.queue("q")
         await queue.put_many(range(10))
         if way == "break":
-            async for message in queue:
+            async for each in queue:
+                message = each
                 break
         elif way == "exception":
             with pytest.raises(RuntimeError):
-                async for message in queue:
+                async for each in queue:
+                    message = each
                     raise RuntimeError
         else:
             iterator = aiter(queue)
@@ -234,7 +239,7 @@ class IterationCases(Cases):
         await queue.put_many(range(3))
         iterator = aiter(queue)
         await anext(iterator)
-        waiting = asyncio.create_task(anext(aiter(broker.queue("empty"))))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(_first(broker.queue("empty")))
         await turns()
         await broker.close()
         with pytest.raises(BrokerClosed):
@@ -260,3 +265,7 @@ class IterationCases(Cases):
         await first.nack(delay=0)
         del iterator
         assert [message.body for message in await queue.get_many(9)] == [0, 2]
+
+
+async def _first(queue: Queue[Any]) -> Message[Any]:
+    return await anext(aiter(queue))

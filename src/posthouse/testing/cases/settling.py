@@ -214,8 +214,9 @@ class SettlingCases(Cases):
     async def test_block_acks(self, broker: Broker) -> None:
         queue = broker.queue("q")
         await queue.put(1)
-        async with await take(queue) as message:
-            assert message.settled is None
+        message = await take(queue)
+        async with message as entered:
+            assert entered is message
         assert message.settled == "ack"
         await soon(queue.join())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from posthouse.testing.fate import Fate
+from posthouse.testing.judging.fate import Fate
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """What a history allows to be true of one message at a point of it.
 
-The judge (`posthouse.testing.promises`) moves this along, event by event. Where an outcome is not
-known, all that may be true is kept: in which queues the message may be, which delivery would be
-its next one there, and whether it may be gone.
+The judge moves this along, event by event. Where an outcome is not known, all that may be true
+is kept: in which queues the message may be, which delivery would be its next one there, and
+whether it may be gone.
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ class Fate:
         native: it never changed queues, so its id is its place.
         moved_life: the life of the broker in which it was first seen in its present queue; -1 for
             the queue that it was put to.
+        key: its ordering key; None where keys do not matter.
+        fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
+        expires_ns: it must not be delivered for the first time after this; 0: whenever.
         acking: transactions that ack it and whose outcome is not known.
     """
 
@@ -58,6 +61,9 @@ class Fate:
     due_ns: int | None = 0
     native: bool = True
     moved_life: int = -1
+    key: str | None = None
+    fleeting: bool = False
+    expires_ns: int = 0
     acking: list[int] = field(default_factory=list)
 
     @property
@@ -84,13 +90,18 @@ class Fate:
         self.seen = True
         self.gone = "no"
         self.causes.clear()
+        if self.fleeting:
+            self.may_be_gone(0)
 
 
 class Policies:
     """Limits and dead-letter queues by queue name. See `History.problems`."""
 
-    def __init__(self, max_attempts: dict[str, int], dead: dict[str, str | None]) -> None:
+    def __init__(
+        self, max_attempts: dict[str, int], dead: dict[str, str | None], drops: frozenset[str]
+    ) -> None:
         self._max_attempts = max_attempts
+        self._drops = drops
         self._dead = dict(dead)
         for target in dead.values():
             if target is not None:
@@ -100,6 +111,10 @@ class Policies:
     def most(self, queue: str) -> int:
         """How often a message of the queue is delivered at most."""
         return self._max_attempts.get(queue, 5)
+
+    def drops(self, queue: str) -> bool:
+        """Whether the queue may drop what waits."""
+        return queue in self._drops
 
     def dead(self, queue: str) -> str | None:
         """The queue's dead-letter queue; itself: what fails stays."""

@@ -1,0 +1,1 @@
+"""The judge of a history, in parts: see `posthouse.testing.history`."""

@@ -1,0 +1,159 @@
+"""What the judge of a history knows at a point of it: the board that its parts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from posthouse.model import NANOSECONDS
+from posthouse.testing.judging.fate import Fate, Policies
+from posthouse.testing.judging.wholeness import Whole
+from posthouse.testing.trace import Started
+
+
+@dataclass(slots=True)
+class Under:
+    """An operation under way: what started, when, and what it may have changed.
+
+    Attributes:
+        position, life: when it started.
+        versions: of the messages that it is about (id -> the delivery's number); -1 where its
+            token was not the newest.
+        waiting: what a purge must take.
+    """
+
+    event: Started
+    position: int
+    life: int
+    versions: dict[str, int] = field(default_factory=dict)
+    waiting: list[Fate] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Soft:
+    """A settlement that was accepted, and of which nobody knows yet that it is on disk."""
+
+    position: int
+    op: int
+    fate: Fate
+    version: int
+    queue: str
+    attempts: int
+
+
+class Board:
+    """Everything so far.
+
+    Attributes:
+        problems: the broken promises.
+        fates, by_id: the messages by body and by id.
+        under: operations under way, by number.
+        whole: what must happen together, by operation.
+        ends_ns: when leases run out, by token.
+        waiting: by queue and id, what certainly waits in its place in the order.
+        iterators, takers: how many there are, by queue.
+        settled: settlements not known to be on disk.
+        found: bodies that the last look found, by queue.
+        position, life: of this event.
+        now_ns, before_ns: the time of this event, and the one before that was not the same.
+    """
+
+    def __init__(self, policies: Policies) -> None:
+        self.policies = policies
+        self.problems: list[str] = []
+        self.fates: dict[str, Fate] = {}
+        self.by_id: dict[str, Fate] = {}
+        self.under: dict[int, Under] = {}
+        self.whole: dict[int, Whole] = {}
+        self.ends_ns: dict[int, int] = {}
+        self.waiting: dict[str, dict[str, Fate]] = {}
+        self.iterators: dict[str, int] = {}
+        self.takers: dict[str, int] = {}
+        self.settled: list[Soft] = []
+        self.found: dict[str, set[str]] = {}
+        self.newest_id = ""
+        self.now_ns = self.before_ns = 0
+        self.position = 0
+        self.life = 0
+
+    def say(self, text: str) -> None:
+        """A promise was broken at this event."""
+        self.problems.append(f"event {self.position}: {text}")
+
+    def tick(self, at_ns: int | None) -> None:
+        """The next event, at this time."""
+        self.position += 1
+        if at_ns is not None and at_ns != self.now_ns:
+            self.before_ns, self.now_ns = self.now_ns, at_ns
+
+    def start(self, event: Started) -> Under:
+        """An operation is under way."""
+        started = self.under[event.op] = Under(event, self.position, self.life)
+        return started
+
+    def new(self, queue: str, body: str, op: int, due_ns: int | None) -> Fate:
+        """A message is on its way into a queue."""
+        if body in self.fates:
+            self.say(f"the history is wrong: body {body!r} was put before")
+        fate = Fate(body, queue, op, due_ns=due_ns)
+        fate.where = {queue: (1, 1)}
+        # Ids grow: what is put now has a place behind all that was acknowledged before.
+        fate.id = ">" + self.newest_id
+        self.fates[body] = fate
+        if self.policies.drops(queue):
+            fate.fleeting = True
+            fate.may_be_gone(0)
+        return fate
+
+    def named(self, fate: Fate, message_id: str) -> None:
+        """The message has this id."""
+        if fate.id == message_id:
+            return
+        if not fate.id.startswith(">"):
+            self.say(f"{fate.body!r} has two ids: {fate.id} and {message_id}")
+        elif message_id <= fate.id[1:]:
+            self.say(f"{fate.body!r} has id {message_id}, but one put before it has {fate.id[1:]}")
+        other = self.by_id.get(message_id)
+        if other is not None and other is not fate:
+            self.say(f"{fate.body!r} and {other.body!r} have the same id {message_id}")
+        fate.id = message_id
+        self.by_id[message_id] = fate
+        self.newest_id = max(self.newest_id, message_id)
+
+    def waits(self, queue: str, fate: Fate) -> None:
+        """The message waits here for certain, and its place in the order is known."""
+        if not fate.id.startswith(">"):
+            self.waiting.setdefault(queue, {})[fate.id] = fate
+
+    def waits_not(self, fate: Fate) -> None:
+        """It does not, or nobody can be certain."""
+        for queue in (fate.home, fate.queue):
+            self.waiting.get(queue, {}).pop(fate.id, None)
+
+    def sighted(self, queue: str, body: str, message_id: str) -> Fate | None:
+        """A message was seen in a queue; None if there is no such message."""
+        fate = self.fates.get(body)
+        if fate is None:
+            self.say(f"unexpected: {body!r} is in queue {queue!r}, but was never put")
+            return None
+        self.named(fate, message_id)
+        if fate.put == "failed":
+            self.say(f"{body!r} is in queue {queue!r}, but its put failed")
+        if fate.gone in ("yes", "for ever"):
+            self.say(f"{body!r} came back to queue {queue!r} after it was settled")
+        if fate.fleeting and queue not in fate.where and queue == self.policies.dead(fate.home):
+            fate.where = {queue: (1, 1)}
+            fate.fleeting = False
+        if queue not in fate.where and not (fate.held and queue == fate.queue):
+            places = ", ".join(sorted(fate.where)) or "none"
+            self.say(f"{body!r} is in queue {queue!r}; it can only be in: {places}")
+        for op in fate.acking:
+            self.whole[op].came_back.append(body)
+        fate.was_seen()
+        return fate
+
+
+def after(at_ns: int | None, delay_s: float | None) -> int | None:
+    """When a delay is over: 0 for none, None if nobody can tell."""
+    if not delay_s:
+        return 0
+    return None if at_ns is None else at_ns + int(delay_s * NANOSECONDS)

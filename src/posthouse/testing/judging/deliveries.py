@@ -1,0 +1,110 @@
+"""A delivery, against what the history allows: token, holder, attempt, delay, place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.model import NANOSECONDS
+from posthouse.testing.judging.board import Board
+from posthouse.testing.judging.fate import Fate
+from posthouse.testing.trace import Delivered
+
+LATE_NS: Final = NANOSECONDS // 10
+"""The engine may let a due message be seen a timer's step late; before that it is not missed."""
+
+
+class Deliveries:
+    """Judges deliveries."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def delivered(self, event: Delivered) -> None:
+        """A message was handed out."""
+        board = self._board
+        fate = board.sighted(event.queue, event.body, event.id)
+        if fate is None:
+            return
+        name = f"{event.body!r} of queue {event.queue!r}"
+        if event.token <= fate.token:
+            board.say(f"{name} was delivered with token {event.token} after {fate.token}")
+        self._check_holder(fate, event, name)
+        self._check_attempts(fate, event, name)
+        self._check_time(fate, event, name)
+        self._check_key(fate, event, name)
+        self._check_order(fate, event, name)
+        board.waits_not(fate)
+        self._deliver(fate, event)
+
+    def _deliver(self, fate: Fate, event: Delivered) -> None:
+        board = self._board
+        if event.queue not in (fate.home, fate.queue):
+            fate.native = False
+            fate.moved_life = board.life
+        fate.token, fate.queue, fate.attempts = event.token, event.queue, event.attempts
+        fate.version += 1
+        fate.held = True
+        fate.settling = 0
+        fate.due_ns = 0
+        fate.where = board.policies.failed(event.queue, event.attempts)
+        if not fate.where:
+            fate.may_be_gone(0)
+        if event.lease_s is not None and event.at_ns is not None:
+            ends_ns = event.at_ns + int(event.lease_s * NANOSECONDS)
+            board.ends_ns[event.token] = ends_ns
+
+    def _check_time(self, fate: Fate, event: Delivered, name: str) -> None:
+        board = self._board
+        if event.at_ns is not None and fate.due_ns and event.at_ns < fate.due_ns:
+            early_s = (fate.due_ns - event.at_ns) / NANOSECONDS
+            board.say(f"{name} was delivered {early_s:.6f} s before its delay was over")
+        first = not fate.version and event.queue == fate.home
+        # As for delays: a message may be taken in the turn after a standstill.
+        if first and fate.expires_ns and board.before_ns > fate.expires_ns + LATE_NS:
+            board.say(f"{name} was delivered, though it had waited too long")
+
+    def _check_key(self, fate: Fate, event: Delivered, name: str) -> None:
+        board = self._board
+        if fate.key is None or event.queue != fate.home or event.at_ns is None:
+            return
+        for other in board.fates.values():
+            if other.key != fate.key or other is fate or other.queue != event.queue:
+                continue
+            ends_ns = board.ends_ns.get(other.token, 0)
+            if other.held and not other.settling and event.at_ns < ends_ns:
+                board.say(f"{name} was delivered while {other.body!r} of the same key was held")
+
+    def _check_holder(self, fate: Fate, event: Delivered, name: str) -> None:
+        board = self._board
+        ends_ns = board.ends_ns.get(fate.token)
+        if not fate.held or fate.settling or ends_ns is None or event.at_ns is None:
+            return
+        if event.at_ns >= ends_ns:
+            return
+        left_s = (ends_ns - event.at_ns) / NANOSECONDS
+        board.say(f"{name} has two holders: its last lease runs {left_s:.6f} s more")
+
+    def _check_attempts(self, fate: Fate, event: Delivered, name: str) -> None:
+        board = self._board
+        low, high = fate.where.get(event.queue, (1, 1 << 30))
+        if not low <= event.attempts <= high:
+            right = str(low) if low == high else f"from {low} to {high}"
+            board.say(f"{name} was delivered as attempt {event.attempts}; it must be {right}")
+        most = board.policies.most(event.queue)
+        if event.attempts > most and board.policies.dead(event.queue) != event.queue:
+            board.say(f"{name} was delivered as attempt {event.attempts}; the limit is {most}")
+
+    def _check_order(self, fate: Fate, event: Delivered, name: str) -> None:
+        board = self._board
+        if not fate.native or event.queue != fate.home:
+            return
+        if board.iterators.get(event.queue) and fate.key is None:
+            return
+        # By the time before: after a standstill, timers and consumers run in any order.
+        due_ns = board.before_ns - LATE_NS
+        for message_id, other in board.waiting.get(event.queue, {}).items():
+            if message_id >= event.id or other.key != fate.key:
+                continue
+            if not other.due_ns or other.due_ns < due_ns:
+                board.say(f"{name} was delivered before {other.body!r}, which waits before it")
+                return
