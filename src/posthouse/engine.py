@@ -20,7 +20,7 @@ from typing import NoReturn
 from posthouse.clock import Clock
 from posthouse.core import transaction
 from posthouse.core.replay import Replay
-from posthouse.core.state import BrokerState, Late
+from posthouse.core.state import BrokerState, Late, join_returned
 from posthouse.errors import (
     BrokerClosed,
     ForkedProcess,
@@ -43,6 +43,8 @@ SLOW_TURN_NS = 10_000_000
 # Leases are looked through at most this often, and less often the more there are.
 EXPIRY_STEP_NS = 20_000_000
 EXPIRY_STEP_PER_LEASE_NS = 2_000
+# What need not be in one frame goes into frames of so many records: a frame has to fit a segment.
+PART_RECORDS = 50
 # Messages that outlived their time are let go so many at a time.
 EXPIRIES = 1000
 DEATH_BYTES = 1024
@@ -209,6 +211,12 @@ class Engine:
             self.stir(lane)
         return group
 
+    def keep_in_parts(self, records: list[Record]) -> None:
+        """`keep` for records that need not be on disk together, however many."""
+        records = join_returned(records)
+        for start in range(0, len(records), PART_RECORDS):
+            self.keep(records[start : start + PART_RECORDS])
+
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""
         for record in group.records:
@@ -333,10 +341,7 @@ class Engine:
         most = min(EXPIRIES, self.journal.settle_room // DEATH_BYTES)
         if most < 1:
             return
-        records = self.state.expire_waiting(lane.state, now_ns, most)
-        if records:
-            self.keep(records)
-            lane.left()
+        self.keep_in_parts(self.state.expire_waiting(lane.state, now_ns, most))
 
     def _expire(self, lane: Lane, now_ns: int, late_ns: int) -> None:
         state = lane.state
@@ -350,10 +355,8 @@ class Engine:
         grace_ns = 0
         if late_ns > STALL_NS:
             grace_ns = max(late_ns, state.timeout_ns // 3)
-        records = self.state.expire(state, now_ns, grace_ns)
-        if records:
-            self.keep(records)
-            lane.left()
+        self.keep_in_parts(self.state.expire(state, now_ns, grace_ns))
+        lane.left()
 
     # life
 
@@ -362,8 +365,7 @@ class Engine:
         records = replay.finish(self.now_ns())
         for number in self.state.queues:
             self.schedule(self.lane(number))
-        if records:
-            self.keep(records)
+        self.keep_in_parts(records)
 
     async def close(self) -> None:
         """Give back what is out, let the journal finish, refuse everything from now on.
@@ -385,9 +387,7 @@ class Engine:
             await journal.close()
 
     def _release(self, holder: int) -> None:
-        records = self.state.release_holder(holder)
-        if records:
-            self.keep(records)
+        self.keep_in_parts(self.state.release_holder(holder))
 
     def refuse(self, error: PosthouseError) -> None:
         """From now on every call raises ``error``."""

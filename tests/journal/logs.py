@@ -13,7 +13,7 @@ from posthouse.journal.group import Group
 from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import Log, LogOptions, open_log
 from posthouse.model import QueuePolicy
-from posthouse.records import Declared, Delivered, Entry, Moved, Put, Record, Settled
+from posthouse.records import Copied, Declared, Delivered, Entry, Moved, Put, Record, Settled
 
 DIRECTORY = "data"
 SMALL = 64 * 1024
@@ -70,6 +70,8 @@ def live_messages(records: Iterable[Record]) -> dict[int, Entry]:
     for record in records:
         if isinstance(record, Put):
             live.update((item[0], item) for item in record.entries)
+        elif isinstance(record, Copied):
+            live[record.entry[0]] = record.entry
         elif isinstance(record, Settled):
             for message_id in record.ids:
                 live.pop(message_id, None)
@@ -81,18 +83,24 @@ def live_messages(records: Iterable[Record]) -> dict[int, Entry]:
 class InlineWriter:
     """A writer that works at once and tells in the loop's next turn.
 
-    ``hold()`` makes it keep its jobs until ``release()``.
+    ``hold()`` makes it keep its jobs until ``release()``. ``on_loop``: it says when it is idle,
+    so that small commits never come to it; else every job takes its way.
     """
 
-    idle = False  # every job takes the writer's way
-
-    def __init__(self) -> None:
+    def __init__(self, *, on_loop: bool = False) -> None:
         self._jobs: list[tuple[Callable[[], Any], Callable[..., None]]] = []
         self._held = False
+        self._on_loop = on_loop
+        self._unfinished = 0
+        self.idle = on_loop
+        self.submitted = 0
         self.closed = False
 
     def submit(self, job: Callable[[], Any], done: Callable[..., None]) -> None:
         self._jobs.append((job, done))
+        self._unfinished += 1
+        self.submitted += 1
+        self.idle = False
         if not self._held:
             self._work()
 
@@ -110,7 +118,12 @@ class InlineWriter:
                 result, error = job(), None
             except BaseException as caught:
                 result, error = None, caught
-            asyncio.get_running_loop().call_soon(done, result, error)
+            asyncio.get_running_loop().call_soon(self._finished, done, result, error)
+
+    def _finished(self, done: Callable[..., None], result: Any, error: Any) -> None:
+        self._unfinished -= 1
+        self.idle = self._on_loop and not self._unfinished
+        done(result, error)
 
     def close(self, deadline_s: float) -> None:
         self.closed = True
@@ -155,9 +168,12 @@ class Bench:
         options: LogOptions | None = None,
         snapshot: Callable[[], list[Delivered]] = list,
         on_commit: Callable[[Group], None] | None = None,
+        carry: Callable[[int], list[Record]] = lambda first_id: [],
+        *,
+        on_loop: bool = False,
     ) -> None:
         self.log, self.records = open_records(files, options)
-        self.writer = InlineWriter()
+        self.writer = InlineWriter(on_loop=on_loop)
         self.timers = Timers()
         self.committed: list[Group] = []
         self.failures: list[PosthouseError] = []
@@ -171,6 +187,7 @@ class Bench:
             on_commit=on_commit or self.committed.append,
             on_failure=self.failures.append,
             snapshot=snapshot,
+            carry=carry,
             now_ns=lambda: NOW_NS,
         )
 

@@ -7,8 +7,17 @@ from typing import Any
 
 from posthouse.errors import PosthouseError
 from posthouse.journal.files import Files
-from posthouse.records import Delivered, Put, Settled
-from tests.journal.logs import SMALL, Bench, declared, entries, live_messages, salts, small_options
+from posthouse.records import Bound, Copied, Delivered, Put, Remembered, Settled
+from tests.journal.logs import (
+    SMALL,
+    Bench,
+    declared,
+    entries,
+    entry,
+    live_messages,
+    salts,
+    small_options,
+)
 
 
 @dataclass
@@ -44,8 +53,13 @@ class Ledger:
                 assert (first in live) == (second in live), "half a transaction"
 
 
-async def run(files: Files, ledger: Ledger, run_number: int = 0, **changes: Any) -> None:
-    """Open, put, settle, deliver, roll, reclaim, mark, close; until an error."""
+async def run(
+    files: Files, ledger: Ledger, run_number: int = 0, *, on_loop: bool = False, **changes: Any
+) -> None:
+    """Open, put, settle, deliver, roll, reclaim, mark, close; until an error.
+
+    ``on_loop``: small groups are committed on the loop.
+    """
     bench = None
     try:
         options = small_options(
@@ -55,7 +69,13 @@ async def run(files: Files, ledger: Ledger, run_number: int = 0, **changes: Any)
             spares=0 if run_number % 2 else 2,
             **changes,
         )
-        bench = Bench(files, options, snapshot=lambda: [Delivered(1, [1], [1])])
+        bench = Bench(
+            files,
+            options,
+            snapshot=lambda: [Delivered(1, [1], [1])],
+            carry=lambda first_id: [Remembered(1, ["seen"], [first_id - 1])],
+            on_loop=on_loop,
+        )
         ledger.epochs.append(bench.log.epoch)
         # Ids that a failed run used are never used again, as a clock's are not.
         bench.next_id = max(bench.next_id, max(ledger.attempted, default=0) + 1)
@@ -70,12 +90,15 @@ async def run(files: Files, ledger: Ledger, run_number: int = 0, **changes: Any)
 
 async def _work(bench: Bench, ledger: Ledger, hoard: bool) -> None:
     journal = bench.journal
-    journal.append(declared())
+    journal.append(declared(), declared(2, "mail"), Bound("news", 2, "#", True))
     left = sorted(live_messages(bench.records))
     for turn in range(12):
         first = bench.next_id
         ledger.attempted.update(range(first, first + 12))
-        ids = await bench.put_many(12, b"x" * 3300)
+        ids: list[int] = []
+        for _ in range(3):
+            # Small enough for a commit on the loop.
+            ids += await bench.put_many(4, b"x" * 3300)
         await journal.flush()
         ledger.acknowledged.update(ids)
         for start in range(0, 24, 2):
@@ -103,7 +126,7 @@ async def _work(bench: Bench, ledger: Ledger, hoard: bool) -> None:
 
 
 async def _transaction(bench: Bench, ledger: Ledger, settled: int) -> list[int]:
-    """Two messages, and a settlement, together."""
+    """Two messages, the second a copy of the first, and a settlement, together."""
     first = bench.next_id
     bench.next_id += 2
     ledger.attempted.update((first, first + 1))
@@ -112,7 +135,7 @@ async def _transaction(bench: Bench, ledger: Ledger, settled: int) -> list[int]:
     bench.journal.append(
         Put(1, 9, first, entries(first, 1)),
         Settled(1, [settled]),
-        Put(1, 9, first + 1, entries(first + 1, 1)),
+        Copied(2, 9, first + 1, entry(first + 1), first),
     )
     await bench.journal.flush()
     ledger.acknowledged.update((first, first + 1))

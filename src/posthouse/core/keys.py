@@ -1,9 +1,12 @@
 """Ordering keys: the messages of one key, in order, so many at a time.
 
-Of each key at most one message stands among those that may be taken; the others wait in the key's
-line. The next one steps out when there is room for the key: at once when ``limit`` is None, else
-when fewer than ``limit`` of its messages are out. With the default limit of 1 a key's messages
-are delivered one at a time and in order, and one that is retried holds back its own key only.
+Of each key at most one message steps out to stand among those that may be taken; the others wait
+in the key's line. The next one steps out when there is room for the key: at once when ``limit`` is
+None, else when fewer than ``limit`` of its messages are out. With the default limit of 1 a key's
+messages are delivered one at a time and in order, and one that is retried holds back its own key
+only. Where nothing asks for lines (no limit, no rate, no fairness) all of them stand.
+
+The key "" is the turn of the messages without a key, in a fair queue: no limit and no rate.
 """
 
 from __future__ import annotations
@@ -11,112 +14,160 @@ from __future__ import annotations
 from collections import deque
 
 from posthouse.core.limits import Rate
+from posthouse.core.orders import rank_of
 from posthouse.records import Entry
 
 
 class KeyLine:
-    """One key: who waits, how many stand (waiting their turn or due time) and are held."""
+    """One key: who waits in line, the ranks that stand, how many are held.
+
+    There may be as many of these as messages: the deque, 600 bytes, comes when it is needed.
+    """
 
     __slots__ = ("held", "line", "rate", "standing")
 
     def __init__(self, rate: str | None) -> None:
-        self.line: deque[Entry] = deque()
-        self.standing = 0
+        self.line: deque[Entry] | None = None
+        self.standing: tuple[int, ...] = ()
         self.held = 0
         self.rate = None if rate is None else Rate(rate)
 
 
 class KeyLines:
-    """All keys of a queue that have messages."""
+    """All keys of a queue that have messages.
 
-    __slots__ = ("_keys", "_limit", "_rate", "lined")
+    Attributes:
+        lined: messages in lines.
+    """
 
-    def __init__(self, limit: int | None, rate: str | None) -> None:
+    __slots__ = ("_fair", "_keys", "_limit", "_rate", "lined")
+
+    def __init__(self, limit: int | None, rate: str | None, *, fair: bool) -> None:
         self._keys: dict[str, KeyLine] = {}
         self._limit = limit
         self._rate = rate
+        self._fair = fair
         self.lined = 0
 
-    def configure(self, limit: int | None, rate: str | None) -> None:
-        """Take a policy's limits. Rates begin anew."""
-        self._limit = limit
-        self._rate = rate
+    def reset(self, limit: int | None, rate: str | None, *, fair: bool) -> list[Entry]:
+        """Take a policy's settings, forget what stands, and return what was in lines.
+
+        What is held is still known, and so is how far each key is in a rate that stays.
+        """
+        entries = self.entries()
         for line in self._keys.values():
-            line.rate = None if rate is None else Rate(rate)
+            line.line = None
+            line.standing = ()
+            if rate != self._rate:
+                line.rate = None if rate is None else Rate(rate)
+        self._limit, self._rate, self._fair = limit, rate, fair
+        self.lined = 0
+        return entries
+
+    @property
+    def _free(self) -> bool:
+        return self._limit is None and self._rate is None and not self._fair
 
     def _of(self, key: str) -> KeyLine:
         line = self._keys.get(key)
         if line is None:
-            line = self._keys[key] = KeyLine(self._rate)
+            line = self._keys[key] = KeyLine(self._rate if key else None)
         return line
+
+    def _has_room(self, key: str, line: KeyLine) -> bool:
+        if line.standing:
+            return False
+        return self._limit is None or not key or line.held < self._limit
+
+    # coming in
 
     def join(self, key: str, entry: Entry) -> bool:
         """A new message: True if it may stand now, False if it waits in its line."""
+        if self._free:
+            return True
         line = self._of(key)
-        if line.line or not self._has_room(line):
+        if line.line or not self._has_room(key, line):
+            if line.line is None:
+                line.line = deque()
             line.line.append(entry)
             self.lined += 1
             return False
-        line.standing += 1
+        line.standing += (rank_of(entry),)
         return True
 
-    def _has_room(self, line: KeyLine) -> bool:
-        return line.standing < 1 and (self._limit is None or line.held < self._limit)
+    def returned(self, key: str, rank: int) -> None:
+        """A held message stands again."""
+        line = self._of(key)
+        line.held = max(line.held - 1, 0)
+        if not self._free:
+            line.standing += (rank,)
 
-    def taken(self, key: str, now_ns: int) -> None:
+    # going out
+
+    def taken(self, key: str, rank: int, now_ns: int) -> None:
         """A standing message was taken."""
         line = self._of(key)
-        line.standing -= 1
+        line.standing = _without(line.standing, rank)
         line.held += 1
         if line.rate is not None:
             line.rate.take(now_ns)
 
-    def returned(self, key: str) -> None:
-        """A held message stands again."""
+    def left(self, key: str) -> None:
+        """A held message left the queue, or does not stand while it is delayed."""
         line = self._of(key)
-        line.held -= 1
-        line.standing += 1
+        line.held = max(line.held - 1, 0)
 
-    def left(self, key: str, *, held: bool) -> None:
-        """A held (or standing) message left the queue."""
-        line = self._of(key)
-        if held:
-            line.held -= 1
-        else:
-            line.standing -= 1
+    def gone(self, key: str, rank: int) -> None:
+        """If this one stood, it does no more."""
+        line = self._keys.get(key)
+        if line is not None and rank in line.standing:
+            line.standing = _without(line.standing, rank)
 
-    def next_of(self, key: str) -> tuple[Entry, int] | None:
-        """The key's next message that may stand now: (entry, not before); None if none may."""
+    def next_of(self, key: str) -> Entry | None:
+        """The key's next message that may stand now, if one may; it does from now on."""
         line = self._keys.get(key)
         if line is None:
             return None
         if not line.line:
-            idle = line.rate is None  # a key's rate must outlive its messages
-            if idle and not line.standing and not line.held:
+            line.line = None
+            # A key's rate must outlive its messages.
+            if line.rate is None and not line.standing and not line.held:
                 del self._keys[key]
             return None
-        if not self._has_room(line):
+        if not self._has_room(key, line):
             return None
         self.lined -= 1
-        line.standing += 1
-        return line.line.popleft(), 0 if line.rate is None else line.rate.free_ns()
+        entry = line.line.popleft()
+        line.standing += (rank_of(entry),)
+        return entry
 
-    def not_before(self, key: str) -> int:
+    def free_ns(self, key: str) -> int:
         """When the key's rate lets one more be taken; 0 for now."""
-        line = self._of(key)
-        return 0 if line.rate is None else line.rate.free_ns()
+        line = self._keys.get(key)
+        return 0 if line is None or line.rate is None else line.rate.free_ns()
+
+    # all of them
 
     def entries(self) -> list[Entry]:
         """All that wait in lines."""
-        return [entry for line in self._keys.values() for entry in line.line]
+        return [entry for line in self._keys.values() for entry in line.line or ()]
 
-    def drop_lines(self) -> list[Entry]:
-        """Empty all lines: what was in them."""
-        entries = self.entries()
+    def discard(self, ranks: set[int]) -> None:
+        """Take messages out of their lines."""
         for line in self._keys.values():
-            line.line.clear()
+            if line.line:
+                kept = deque(entry for entry in line.line if rank_of(entry) not in ranks)
+                self.lined -= len(line.line) - len(kept)
+                line.line = kept or None
+
+    def clear(self) -> None:
+        """Nothing waits any more."""
+        for line in self._keys.values():
+            line.line = None
+            line.standing = ()
         self.lined = 0
-        return entries
+        for key in list(self._keys):
+            self.next_of(key)  # forgets it if it is idle
 
     def forget_idle(self, now_ns: int) -> None:
         """Drop keys without messages whose rate is free again."""
@@ -133,3 +184,7 @@ class KeyLines:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+
+def _without(ranks: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    return () if len(ranks) == 1 else tuple(other for other in ranks if other != rank)

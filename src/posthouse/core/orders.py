@@ -10,8 +10,8 @@ Which structure for which order was measured; see `docs/structures.md`:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
 from typing import Final, Protocol
 
 from posthouse.records import Entry
@@ -50,8 +50,11 @@ class Order(Protocol):
 
     def __len__(self) -> int: ...
 
-    def entries(self) -> list[Entry]:
+    def __iter__(self) -> Iterator[Entry]:
         """All of them, the next one first."""
+
+    def discard(self, ranks: set[int]) -> None:
+        """Messages leave, wherever they are."""
 
 
 class HeapOrder:
@@ -76,9 +79,21 @@ class HeapOrder:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def entries(self) -> list[Entry]:
-        """All of them, the next one first."""
-        return [entry for _, entry in sorted(self._heap)]
+    def __iter__(self) -> Iterator[Entry]:
+        """All of them, the next one first: the first k at O(k log k), however many there are."""
+        heap = self._heap
+        front = [(heap[0], 0)] if heap else []
+        while front:
+            (_, entry), at = heappop(front)
+            yield entry
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heappush(front, (heap[child], child))
+
+    def discard(self, ranks: set[int]) -> None:
+        """Messages leave, wherever they are."""
+        self._heap = [row for row in self._heap if rank_of(row[1]) not in ranks]
+        heapify(self._heap)
 
 
 class RingOrder:
@@ -104,9 +119,13 @@ class RingOrder:
     def __len__(self) -> int:
         return len(self._ring)
 
-    def entries(self) -> list[Entry]:
+    def __iter__(self) -> Iterator[Entry]:
         """All of them, the next one first."""
-        return list(self._ring)
+        return iter(self._ring)
+
+    def discard(self, ranks: set[int]) -> None:
+        """Messages leave, wherever they are."""
+        self._ring = deque(entry for entry in self._ring if rank_of(entry) not in ranks)
 
 
 def make_order(name: str, *, fair: bool) -> Order:

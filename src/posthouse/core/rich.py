@@ -4,33 +4,35 @@
 more (a key, a priority, a time to live, another order, a limit) brings a `RichOrder`, which from
 then on holds everything that waits there; delayed messages stay in the queue's own heap.
 
-A message here is *standing* (it may be taken, or will be when it is due), in its key's line, or
-*out* (taken: reserved or in flight).
+A message here is *standing* (it may be taken, or will be when it is due), in its key's line,
+*overdue* (its time to live was found to be over when it came up) or *out* (taken: reserved or in
+flight). Ranks name messages: an id may come back to a queue that it left (redrive), a rank never
+does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush, merge
 from typing import Final
 
 from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
-from posthouse.core.orders import HeapOrder, Order, make_order, rank_of
+from posthouse.core.orders import Order, make_order, rank_of
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
 _IDLE_KEYS: Final = 4096
-
-
-def key_of(entry: Entry) -> str:
-    """The entry's ordering key; "" for none."""
-    traits = entry[4]
-    return "" if traits is None else traits.key
+_FEW: Final = 64
 
 
 class RichOrder:
-    """See the module. ``delayed`` is the queue's heap of (due_ns, rank, entry)."""
+    """See the module. ``delayed`` is the queue's heap of (due_ns, rank, entry).
+
+    Attributes:
+        mortal: what waits and has a time to live, by rank.
+        out: how many are out.
+    """
 
     __slots__ = (
         "_blocked",
@@ -41,83 +43,135 @@ class RichOrder:
         "_line_due",
         "_most_out",
         "_order",
+        "_overdue",
+        "_policy",
         "_rate",
         "_void",
         "mortal",
         "out",
-        "prefetch",
     )
 
     def __init__(
         self, policy: QueuePolicy, delayed: list[tuple[int, int, Entry]], out: int
     ) -> None:
+        self._policy = policy
         self._delayed = delayed
         self._blocked = False  # a taker was refused by the rate
-        self._order: Order = HeapOrder(rank_of)
+        self._order: Order = make_order(policy.order, fair=policy.fair)
         self._expiries: list[tuple[int, int]] = []
+        self._overdue: dict[int, Entry] = {}
+        # Ranks that left while they were in the order or in a line; passed over there.
         self._void: set[int] = set()
         self._line_due: dict[int, int] = {}
-        self._keys = KeyLines(policy.max_in_flight_per_key, policy.rate_per_key)
+        self._keys = KeyLines(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
         self._idle_keys = _IDLE_KEYS
+        self._rate = None if policy.rate is None else Rate(policy.rate)
+        self._most_out = policy.max_in_flight or FOREVER_NS
         self.mortal: dict[int, Entry] = {}
         self.out = out
-        self.configure(policy)
 
     def configure(self, policy: QueuePolicy) -> None:
-        """Take a policy's order and limits; what waits is kept."""
-        old = self._order
+        """Take a policy's order and limits; what waits is kept, and rates that stay go on."""
+        old, self._policy = self._policy, policy
+        self._most_out = policy.max_in_flight or FOREVER_NS
+        if policy.rate != old.rate:
+            self._rate = None if policy.rate is None else Rate(policy.rate)
+        if _arrangement(policy) == _arrangement(old):
+            return
+        rows = [(0, entry) for entry in self._order if rank_of(entry) not in self._void]
+        lined = self._keys.reset(
+            policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair
+        )
+        rows += [
+            (self._line_due.get(rank_of(entry), 0), entry)
+            for entry in lined
+            if rank_of(entry) not in self._void
+        ]
+        keyed = [(due_ns, entry) for due_ns, _, entry in self._delayed if key_of(entry)]
+        if keyed:
+            rows += keyed
+            self._delayed[:] = [row for row in self._delayed if not key_of(row[2])]
+            heapify(self._delayed)
+        self._void.clear()
+        self._line_due.clear()
         self._order = make_order(policy.order, fair=policy.fair)
-        for entry in old.entries():
-            self._order.add(entry)
-        self._keys.configure(policy.max_in_flight_per_key, policy.rate_per_key)
-        self._rate = None if policy.rate is None else Rate(policy.rate)
-        self._most_out = FOREVER_NS if policy.max_in_flight is None else policy.max_in_flight
-        # Where the order is decided anew at each take, an iterator must not hold more than one.
-        plain = policy.order == "fifo" and not policy.fair
-        limited = policy.rate is not None or policy.max_in_flight is not None
-        self.prefetch = FOREVER_NS if plain and not limited else 1
+        for due_ns, entry in sorted(rows, key=lambda row: rank_of(row[1])):
+            self._place(entry, due_ns)
+
+    @property
+    def prefetch(self) -> int:
+        """How many an iterator may set aside.
+
+        One where it is decided anew at each take what comes next, or whether anything does.
+        """
+        policy = self._policy
+        if not policy.is_plain() or len(self._keys) or self.mortal:
+            return 1
+        return FOREVER_NS
+
+    def _line_of(self, entry: Entry) -> str | None:
+        """The line that the entry belongs to; None for none."""
+        traits = entry[4]
+        if traits is not None and traits.key:
+            return traits.key
+        return "" if self._policy.fair else None
 
     # coming in
 
     def arrive(self, entry: Entry, due_ns: int) -> None:
         """A message is new here; it may be taken from ``due_ns`` on (0: at once)."""
         self._watch(entry)
-        key = key_of(entry)
-        if key:
-            if not self._keys.join(key, entry):
-                if due_ns:
-                    self._line_due[entry[0]] = due_ns
-                return
-            due_ns = max(due_ns, self._keys.not_before(key))
-        self._stand(entry, due_ns)
+        self._place(entry, due_ns)
+
+    def _place(self, entry: Entry, due_ns: int) -> None:
+        key = self._line_of(entry)
+        if due_ns and not key:
+            # Nobody stands behind a delayed message that has no key.
+            self._delay(entry, due_ns)
+        elif key is None or self._keys.join(key, entry):
+            self._stand(entry, due_ns)
+        elif due_ns:
+            self._line_due[rank_of(entry)] = due_ns
 
     def give_back(self, entry: Entry, due_ns: int) -> None:
         """A message that was out stands again."""
         self.out -= 1
         self._watch(entry)
-        key = key_of(entry)
-        if key:
-            self._keys.returned(key)
-        if due_ns > 0:
-            heappush(self._delayed, (due_ns, rank_of(entry), entry))
+        key = self._line_of(entry)
+        if key is not None:
+            if due_ns and not key:
+                self._keys.left(key)
+            else:
+                self._keys.returned(key, rank_of(entry))
+        if due_ns:
+            self._delay(entry, due_ns)
         else:
             self._order.put_back(entry)
 
     def _stand(self, entry: Entry, due_ns: int) -> None:
-        if due_ns > 0:
-            heappush(self._delayed, (due_ns, rank_of(entry), entry))
+        if due_ns:
+            self._delay(entry, due_ns)
         else:
             self._order.add(entry)
 
+    def _delay(self, entry: Entry, due_ns: int) -> None:
+        heappush(self._delayed, (due_ns, rank_of(entry), entry))
+
     def show(self, entry: Entry) -> None:
         """A delayed message is due."""
+        if self._line_of(entry) == "" and not self._keys.join("", entry):
+            return
         self._order.add(entry)
 
     def _watch(self, entry: Entry) -> None:
         traits = entry[4]
         if traits is not None and traits.expires_ns:
-            self.mortal[entry[0]] = entry
-            heappush(self._expiries, (traits.expires_ns, entry[0]))
+            self.mortal[rank_of(entry)] = entry
+            heappush(self._expiries, (traits.expires_ns, rank_of(entry)))
+            if len(self._expiries) > _FEW + 2 * len(self.mortal):
+                # Most of them left before their time.
+                self._expiries = [(_expiry(e), rank) for rank, e in self.mortal.items()]
+                heapify(self._expiries)
 
     # going out
 
@@ -127,68 +181,91 @@ class RichOrder:
             return None
         rate = self._rate
         if rate is not None and rate.free_ns() > now_ns:
-            self._blocked = len(self._order) > 0
+            self._blocked = True
             return None
-        while True:
-            try:
-                entry = self._order.pop()
-            except IndexError:
-                return None
-            if entry[0] not in self._void:
-                break
-            self._void.discard(entry[0])
-            self._gone(entry)
+        entry = self._pop(now_ns)
+        if entry is None:
+            return None
         self.out += 1
         if rate is not None:
             rate.take(now_ns)
-        traits = entry[4]
-        if traits is not None:
-            if traits.expires_ns:
-                self.mortal.pop(entry[0], None)
-            if traits.key:
-                self._keys.taken(traits.key, now_ns)
-                self._step_out(traits.key)
+        rank = rank_of(entry)
+        self.mortal.pop(rank, None)
+        key = self._line_of(entry)
+        if key is not None:
+            self._keys.taken(key, rank, now_ns)
+            self._step_out(key)
+            if len(self._keys) > self._idle_keys:
+                self._keys.forget_idle(now_ns)
+                self._idle_keys = max(_IDLE_KEYS, 2 * len(self._keys))
         return entry
+
+    def _pop(self, now_ns: int) -> Entry | None:
+        delayed = self._delayed
+        while True:
+            # Not left to the timer: what steps out of a line may be due already.
+            while delayed and delayed[0][0] <= now_ns:
+                self.show(heappop(delayed)[2])
+            if not len(self._order):
+                return None
+            entry = self._order.pop()
+            traits = entry[4]
+            if self._void and rank_of(entry) in self._void:
+                self._void.discard(rank_of(entry))
+            elif traits is None:
+                return entry
+            elif traits.expires_ns and traits.expires_ns <= now_ns:
+                self._overdue[rank_of(entry)] = entry
+                self._gone(entry)
+            elif traits.key and self._keys.free_ns(traits.key) > now_ns:
+                self._delay(entry, self._keys.free_ns(traits.key))
+            else:
+                return entry
 
     def left(self, entry: Entry) -> None:
         """A message that was out is settled."""
         self.out -= 1
-        key = key_of(entry)
-        if key:
-            self._keys.left(key, held=True)
+        key = self._line_of(entry)
+        if key is not None:
+            self._keys.left(key)
             self._step_out(key)
 
     def _gone(self, entry: Entry) -> None:
-        """A standing message is no more."""
-        key = key_of(entry)
-        if key:
-            self._keys.left(key, held=False)
+        """A message that waited is no more; if it stood, the next of its key may."""
+        key = self._line_of(entry)
+        if key is not None:
+            self._keys.gone(key, rank_of(entry))
             self._step_out(key)
 
     def _step_out(self, key: str) -> None:
-        while (following := self._keys.next_of(key)) is not None:
-            entry, not_before_ns = following
-            due_ns = self._line_due.pop(entry[0], 0)
-            if entry[0] in self._void:
-                self._void.discard(entry[0])
-                self._keys.left(key, held=False)
-                continue
-            self._stand(entry, max(due_ns, not_before_ns))
+        while (entry := self._keys.next_of(key)) is not None:
+            rank = rank_of(entry)
+            due_ns = self._line_due.pop(rank, 0)
+            if rank not in self._void:
+                self._stand(entry, due_ns)
+                return
+            self._void.discard(rank)
+            self._keys.gone(key, rank)
 
     def remove(self, entries: list[Entry]) -> None:
-        """Take standing or lined messages out for good, wherever they are."""
-        ids = {entry[0] for entry in entries}
-        late = [row for row in self._delayed if row[2][0] in ids]
+        """Take messages that wait, or are delayed, out for good, wherever they are."""
+        ranks = {rank_of(entry) for entry in entries}
+        for rank in ranks:
+            self.mortal.pop(rank, None)
+        ranks -= {rank for rank in ranks if self._overdue.pop(rank, None) is not None}
+        late = {row[1] for row in self._delayed if row[1] in ranks}
         if late:
-            self._delayed[:] = [row for row in self._delayed if row[2][0] not in ids]
+            self._delayed[:] = [row for row in self._delayed if row[1] not in late]
             heapify(self._delayed)
-            ids.difference_update(row[2][0] for row in late)
-        # Those in the order or in a line are passed over when they come up.
-        self._void |= ids
+        self._void |= ranks - late
         for entry in entries:
-            self.mortal.pop(entry[0], None)
-        for _, _, entry in late:
             self._gone(entry)
+        if len(self._void) > max(_FEW, (len(self._order) + self._keys.lined) // 2):
+            self._order.discard(self._void)
+            self._keys.discard(self._void)
+            for rank in self._void:
+                self._line_due.pop(rank, None)
+            self._void.clear()
 
     # time
 
@@ -196,55 +273,73 @@ class RichOrder:
         """Up to ``most`` messages that wait and whose time to live is over; they are removed."""
         entries: list[Entry] = []
         while self._expiries and self._expiries[0][0] <= now_ns and len(entries) < most:
-            _, message_id = heappop(self._expiries)
-            entry = self.mortal.pop(message_id, None)
+            _, rank = heappop(self._expiries)
+            entry = self.mortal.pop(rank, None)
             if entry is not None:
                 entries.append(entry)
         if entries:
             self.remove(entries)
-        if len(self._keys) > self._idle_keys:
-            self._keys.forget_idle(now_ns)
-            self._idle_keys = max(_IDLE_KEYS, 2 * len(self._keys))
         return entries
 
     def next_event_ns(self) -> int:
         """When something expires, or the rate lets the next be taken."""
         event_ns = self._expiries[0][0] if self._expiries else FOREVER_NS
-        if self._rate is not None and self._blocked:
+        if self._rate is not None and self._blocked and len(self._order):
             event_ns = min(event_ns, self._rate.free_ns())
         return event_ns
 
-    def unblock(self, now_ns: int) -> bool:
-        """Whether the rate had refused a taker, and would let it take now."""
-        if self._blocked and self._rate is not None and self._rate.free_ns() <= now_ns:
+    def available(self, now_ns: int) -> bool:
+        """Whether a taker might find something now."""
+        if self._rate is not None and self._blocked:
+            if self._rate.free_ns() > now_ns:
+                return False
             self._blocked = False
-            return True
-        return False
+        return self.out < self._most_out and len(self._order) > 0
 
     # looking
 
     def waiting(self) -> int:
         """Messages that may be taken, but for the limits, and those in lines."""
-        return len(self._order) + self._keys.lined - len(self._void)
+        return len(self._order) + self._keys.lined - len(self._void) + len(self._overdue)
 
-    def available(self) -> int:
-        """How many a taker could find now, at the most."""
-        return len(self._order)
-
-    def entries(self) -> list[Entry]:
-        """All that waits: what stands in order, then the lines."""
+    def entries(self) -> Iterator[Entry]:
+        """All that waits: what is overdue, then what stands in order, then the lines."""
+        yield from list(self._overdue.values())
         void = self._void
-        lined = sorted(self._keys.entries(), key=rank_of)
-        return [e for e in [*self._order.entries(), *lined] if e[0] not in void]
+        yield from (entry for entry in self._order if rank_of(entry) not in void)
+        if self._keys.lined:
+            lined = sorted(self._keys.entries(), key=rank_of)
+            yield from (entry for entry in lined if rank_of(entry) not in void)
 
-    def clear(self, delayed: Iterable[Entry]) -> None:
-        """Forget all that waits; ``delayed`` is what was delayed, already out of its heap."""
-        standing = [*self._order.entries(), *delayed]
-        self._keys.drop_lines()
-        while len(self._order):
-            self._order.pop()
+    def oldest_first(self) -> Iterator[Entry]:
+        """All that waits, by age; where that is the order anyway, at no cost for the rest."""
+        if self._policy.order == "fifo" and not self._policy.fair:
+            parts = [list(self._overdue.values()), self._keys.entries()]
+            lists = [iter(sorted(part, key=rank_of)) for part in parts]
+            found = merge(iter(self._order), *lists, key=rank_of)
+            return (entry for entry in found if rank_of(entry) not in self._void)
+        return iter(sorted(self.entries(), key=rank_of))
+
+    def clear(self) -> None:
+        """Forget all that waits."""
+        self._keys.clear()
+        self._order = make_order(self._policy.order, fair=self._policy.fair)
         self._void.clear()
         self._line_due.clear()
+        self._overdue.clear()
         self.mortal.clear()
-        for entry in standing:
-            self._gone(entry)
+        self._expiries.clear()
+
+
+def key_of(entry: Entry) -> str:
+    """The entry's ordering key; "" for none."""
+    traits = entry[4]
+    return "" if traits is None else traits.key
+
+
+def _expiry(entry: Entry) -> int:
+    return 0 if entry[4] is None else entry[4].expires_ns
+
+
+def _arrangement(policy: QueuePolicy) -> tuple[object, ...]:
+    return policy.order, policy.fair, policy.max_in_flight_per_key, policy.rate_per_key

@@ -45,7 +45,8 @@ Late: TypeAlias = "list[tuple[QueueState, Callable[[], None]]]"
 
 MAX_ATTEMPTS_REASON: Final = "max_attempts"
 CARRY_STEP: Final = 10_000
-PURGE_STEP: Final = 2_000
+SETTLE_STEP: Final = 2_000
+RETURN_STEP: Final = 500
 EXPIRED_REASON: Final = "expired"
 EXPIRED_LEASE: Final = "the lease ran out"
 HOLDER_DIED: Final = "the process that held it ended"
@@ -362,8 +363,8 @@ class BrokerState:
             return 0, []
         queue.purged += len(entries)
         ids = [entry[0] for entry in entries]
-        steps = range(0, len(ids), PURGE_STEP)
-        return len(ids), [Settled(queue.number, ids[at : at + PURGE_STEP]) for at in steps]
+        steps = range(0, len(ids), SETTLE_STEP)
+        return len(ids), [Settled(queue.number, ids[at : at + SETTLE_STEP]) for at in steps]
 
     def snapshot_attempts(self) -> list[Delivered]:
         """Every attempt count that a restart must know."""
@@ -401,6 +402,25 @@ class BrokerState:
             expired=queue.expired,
             deduplicated=queue.dedup.hits,
         )
+
+
+def join_returned(records: list[Record]) -> list[Record]:
+    """The same records with neighbours that return messages of one queue made one."""
+    joined: list[Record] = []
+    for record in records:
+        last = joined[-1] if joined else None
+        if (
+            isinstance(record, Returned)
+            and isinstance(last, Returned)
+            and last.queue == record.queue
+            and len(last.ids) < RETURN_STEP
+        ):
+            last.ids += record.ids
+            last.attempts += record.attempts
+            last.due_ns += record.due_ns
+        else:
+            joined.append(record)
+    return joined
 
 
 def _show(queue: QueueState, show: Callable[[], None], late: Late | None) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from time import monotonic_ns
 from typing import Final
 
 from posthouse.journal.codec import encode_payload
@@ -86,9 +86,9 @@ class Pipeline:
 
     def _write(self, group: Group) -> int:
         frame = group.frame if group.frame is not None else _encode(group)
-        began_ns = time.monotonic_ns()
+        began_ns = monotonic_ns()
         used = self._disk.write(frame, group.roll)
-        took_ns = time.monotonic_ns() - began_ns
+        took_ns = monotonic_ns() - began_ns
         self._usual_ns += (took_ns - self._usual_ns) // 8
         return used
 

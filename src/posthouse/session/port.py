@@ -8,20 +8,13 @@ the waiting form.
 from __future__ import annotations
 
 from posthouse.core.orders import rank_of
-from posthouse.core.state import PURGE_STEP
-from posthouse.journal.format import SETTLE_BYTES
 from posthouse.journal.group import Group
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
 from posthouse.session.base import RECORD_BYTES, shut_down_error
 from posthouse.session.put import PutPort
-from posthouse.session.settle import SettlePort
+from posthouse.session.settle import SettlePort, settle_bytes
 from posthouse.session.take import TakePort
-
-
-def purge_bytes(count: int) -> int:
-    """The room that the settlement of so many messages takes."""
-    return 8 * count + SETTLE_BYTES * (1 + count // PURGE_STEP)
 
 
 class Port(PutPort, TakePort, SettlePort):
@@ -73,7 +66,7 @@ class Port(PutPort, TakePort, SettlePort):
         engine = self._engine
         engine.check_loop()
         state = self._state
-        engine.check_settle_room(purge_bytes(state.live))
+        engine.check_settle_room(settle_bytes(state.live))
         for entries in self._lane.reservations:
             self.restore(entries)
         count, records = engine.state.purge(state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import get_ident
 
 from posthouse.core import letters
+from posthouse.core.state import SETTLE_STEP
 from posthouse.core.transaction import SettleStep
 from posthouse.engine import wrong_loop
 from posthouse.errors import LeaseExpired
@@ -12,6 +13,11 @@ from posthouse.journal.format import SETTLE_BYTES
 from posthouse.journal.group import Group
 from posthouse.records import Record
 from posthouse.session.base import RECORD_BYTES, PortBase
+
+
+def settle_bytes(count: int) -> int:
+    """The room that the settlement of so many messages takes."""
+    return 8 * count + SETTLE_BYTES * (1 + count // SETTLE_STEP)
 
 
 class SettlePort(PortBase):
@@ -52,7 +58,7 @@ class SettlePort(PortBase):
         """
         engine = self._engine
         engine.check_loop()
-        engine.check_settle_room(SETTLE_BYTES * len(ids))
+        engine.check_settle_room(settle_bytes(len(ids)))
         state = self._state
         missing: list[int] = []
         if not state.ack_batch(token, ids):
@@ -60,7 +66,10 @@ class SettlePort(PortBase):
             acked = set(held)
             missing = [number for number in ids if number not in acked]
             ids = held
-        group = engine.journal.settle_many(state.number, ids) if ids else None
+        group = None
+        for start in range(0, len(ids), SETTLE_STEP):
+            part = ids if len(ids) <= SETTLE_STEP else ids[start : start + SETTLE_STEP]
+            group = engine.journal.settle_many(state.number, part)
         lane = self._lane
         if lane.watched:
             lane.left()

@@ -104,14 +104,17 @@ class History:
         *,
         key: str | None = None,
         ttl_s: float | None = None,
+        again: bool = False,
     ) -> Operation:
         """Messages are put, all together, to be seen after ``delay_s`` seconds.
 
         ``key`` is their ordering key, where the queue delivers one message of a key at a time;
-        ``ttl_s`` how long they may wait, in seconds, before they are dropped or dead-lettered.
+        ``ttl_s`` how long they may wait, in seconds, before they are dropped or dead-lettered;
+        ``again`` allows for bodies that were put before, under the same dedup id: they must be
+        stored once.
         """
         operation: Operation = self._start(
-            PutStarted(queue, list(bodies), delay_s=delay_s, key=key, ttl_s=ttl_s)
+            PutStarted(queue, list(bodies), delay_s=delay_s, key=key, ttl_s=ttl_s, again=again)
         )
         return operation
 

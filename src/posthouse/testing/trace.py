@@ -20,6 +20,7 @@ class PutStarted(msgspec.Struct, tag="put", tag_field="event", omit_defaults=Tru
     delay_s: float | None = None
     key: str | None = None
     ttl_s: float | None = None
+    again: bool = False
     at_ns: int | None = None
 
 

@@ -524,6 +524,31 @@ def a_dead_letter_that_was_old_is_lost(run: Run) -> None:
     run.left()
 
 
+@broken("came back to queue 'q' after it was settled")
+def a_dedup_id_is_forgotten(run: Run) -> None:
+    started(run)
+    run.settle("ack", A, 1, durable=True)
+    run.put_started(Q, ["a"], again=True).done([A])
+    run.got("a", A, 2)
+
+
+@broken("has two ids")
+def a_dedup_id_stores_twice(run: Run) -> None:
+    run.put("a", A)
+    run.put_started(Q, ["a"], again=True).done([B])
+
+
+@fine
+def a_dedup_id_makes_a_retry_safe(run: Run) -> None:
+    run.put_started(Q, ["a"])
+    run.restarted("crash")
+    run.put_started(Q, ["a"], again=True).failed("QueueFull")
+    run.put_started(Q, ["a"], again=True).done([A])
+    run.got("a", A, 1)
+    run.settle("ack", A, 1)
+    run.left()
+
+
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_broken_promise_is_found(name: str) -> None:
     what, script = BROKEN[name]

@@ -64,6 +64,13 @@ class Actors:
             options["delay"] = chance.choice([0.0, 0.001, 0.05])
         if chance.random() < 0.1:
             options["headers"] = {"h": "x"}
+        plan = self._world.plans[queue.name]
+        if plan.more and chance.random() < 0.7:
+            options["key"] = chance.choice(["k", "l", "m"])
+        if plan.more.get("order") == "priority":
+            options["priority"] = chance.choice([0, 0, 1, 255])
+        if plan.more and chance.random() < 0.1:
+            options["ttl"] = chance.choice([0.001, 0.05])
         kind = chance.random()
         if kind < 0.15:
             await script.put_nowait(queue, waits=chance.random() < 0.7)
@@ -72,6 +79,11 @@ class Actors:
             options["timeout"] = chance.choice([0.0, 0.001, 0.05])
         if kind < 0.4:
             await script.put_many(queue, chance.randint(1, 5), **options)
+        elif "delay" not in options and "ttl" not in options and chance.random() < 0.3:
+            # The same one again: after a cancellation, a crash, or for nothing.
+            dedup = f"{queue.name} {chance.randint(1, 3)}"
+            options["key"] = dedup if "key" in options else None
+            await script.put(queue, dedup=dedup, **options)
         else:
             await script.put(queue, **options)
 

@@ -84,6 +84,10 @@ class Life:
         broker = world.open()
         await broker.__aenter__()
         script = Script(world, broker)
+        for plan in world.plans.values():
+            if not plan.ordered:
+                # To the history as if an iterator set messages aside: no order is looked for.
+                world.history.iterating(plan.name, 1)
         queues = {name: plan.queue(broker) for name, plan in world.plans.items()}
         dead = [broker.queue(name) for name in world.dead_names()]
         actors = Actors(script, queues, dead)

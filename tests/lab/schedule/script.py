@@ -48,6 +48,20 @@ class Script:
 
     # putting
 
+    def put_started(
+        self, queue: Queue[Any], names: list[str], options: dict[str, Any], again: bool = False
+    ) -> Operation:
+        """Write down that a put begins."""
+        plan = self.world.plans[queue.name]
+        return self.history.put_started(
+            queue.name,
+            names,
+            options.get("delay"),
+            key=options.get("key") if plan.keyed else None,
+            ttl_s=options.get("ttl", plan.more.get("ttl")),
+            again=again,
+        )
+
     async def putting(
         self,
         operation: Operation,
@@ -69,8 +83,12 @@ class Script:
 
     async def put(self, queue: Queue[Any], **options: Any) -> None:
         """`Queue.put`."""
-        body = self.world.body()
-        operation = self.history.put_started(queue.name, [name_of(body)], options.get("delay"))
+        body, again = self.world.body(), False
+        dedup = options.get("dedup")
+        if dedup is not None:
+            again = dedup in self.world.dedups
+            body = self.world.dedups.setdefault(dedup, body)
+        operation = self.put_started(queue, [name_of(body)], options, again)
         message_id = await self.putting(operation, queue.put(body, **options))
         if message_id is not None:
             operation.done([message_id])
@@ -79,7 +97,7 @@ class Script:
         """`Queue.put_many`."""
         bodies = [self.world.body() for _ in range(count)]
         names = [name_of(body) for body in bodies]
-        operation = self.history.put_started(queue.name, names, options.get("delay"))
+        operation = self.put_started(queue, names, options)
         ids = await self.putting(operation, queue.put_many(bodies, **options))
         if ids is not None:
             operation.done(list(ids))
@@ -87,7 +105,7 @@ class Script:
     async def put_nowait(self, queue: Queue[Any], *, waits: bool) -> None:
         """`Queue.put_nowait`, and its receipt or not."""
         body = self.world.body()
-        operation = self.history.put_started(queue.name, [name_of(body)])
+        operation = self.put_started(queue, [name_of(body)], {})
         try:
             receipt = queue.put_nowait(body)
         except (QueueShutDown, BrokerClosed) as error:

@@ -25,6 +25,22 @@ Kind = Literal["memory", "log"]
 
 DIRECTORY: Final = "data"
 QUEUES: Final = ("a", "b")
+MORE: Final[tuple[dict[str, Any], ...]] = (
+    {"order": "lifo"},
+    {"order": "priority"},
+    {"order": "priority", "max_in_flight": 2},
+    {"fair": True},
+    {"fair": True, "max_in_flight_per_key": None},
+    {"max_in_flight_per_key": 2},
+    {"max_in_flight": 1},
+    {"max_in_flight": 3, "rate": "100/s"},
+    {"rate": "50/s"},
+    {"rate_per_key": "100/s"},
+    {"ttl": 0.02, "expired": "drop"},
+    {"ttl": 0.05, "expired": "dead_letter"},
+    {"ttl": 0.05, "max_in_flight": 1},
+)
+"""What a queue may have beyond the plain: one or two settings."""
 
 
 class Killed(BaseException):
@@ -40,7 +56,8 @@ class Plan:
     retry: Retry
     dead: str | None
     max_messages: int | None
-    overflow: Literal["wait", "reject"]
+    overflow: Literal["wait", "reject", "drop_oldest"]
+    more: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def draw(cls, name: str, chance: random.Random) -> Plan:
@@ -56,8 +73,25 @@ class Plan:
             ),
             dead=chance.choice([f"{name}.dead", f"{name}.dead", "shared.dead", None, name]),
             max_messages=chance.choice([None, None, 3, 8]),
-            overflow=chance.choice(["wait", "wait", "reject"]),
+            overflow=chance.choice(["wait", "wait", "wait", "reject", "drop_oldest"]),
+            more=dict(chance.choice(MORE)) if chance.random() < 0.4 else {},
         )
+
+    @property
+    def ordered(self) -> bool:
+        """Whether what waits is delivered in the order of its ids."""
+        return self.more.get("order", "fifo") == "fifo" and "fair" not in self.more
+
+    @property
+    def drops(self) -> bool:
+        """Whether what waits may be dropped."""
+        return self.overflow == "drop_oldest" or "ttl" in self.more
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the messages of one key are delivered one at a time, in order."""
+        plain = self.more.get("order", "fifo") == "fifo"
+        return plain and self.more.get("max_in_flight_per_key", 1) == 1
 
     def queue(self, broker: Broker) -> Queue[Any]:
         """A handle on it."""
@@ -68,6 +102,7 @@ class Plan:
             dead_letter=self.dead,
             max_messages=self.max_messages,
             overflow=self.overflow,
+            **self.more,
         )
 
 
@@ -89,6 +124,7 @@ class World:
     loop: SimLoop = field(init=False)
     writer: SimWriter | None = None
     bodies: int = 0
+    dedups: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(f"{self.kind} {self.seed}")
@@ -136,7 +172,10 @@ class World:
 
     def end_loop(self) -> None:
         """The life is over."""
-        self._now_ns = self.loop.now_ns() + self.chance.choice([1, 1, 10**9, 3600 * 10**9])
+        jump_ns = self.chance.choice([1, 1, 10**9, 3600 * 10**9])
+        if jump_ns > 10**9:
+            self.dedups.clear()  # longer than the window
+        self._now_ns = self.loop.now_ns() + jump_ns
         self.loop.close()
 
     def open(self) -> Broker:
@@ -206,6 +245,7 @@ class World:
             *self.history.problems(
                 max_attempts={p.name: p.retry.max_attempts for p in self.plans.values()},
                 dead={plan.name: plan.dead for plan in self.plans.values()},
+                drops=[plan.name for plan in self.plans.values() if plan.drops],
             ),
         ]
 

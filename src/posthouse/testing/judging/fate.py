@@ -13,6 +13,8 @@ from typing import Literal, TypeAlias
 Where: TypeAlias = "dict[str, tuple[int, int]]"
 """Queue -> which delivery the next one there is, at least and at most."""
 
+Put: TypeAlias = Literal["open", "done", "failed", "unknown"]
+
 Gone: TypeAlias = Literal["no", "maybe", "yes", "for ever"]
 """``yes``: settled, but not yet known to be on disk."""
 
@@ -37,6 +39,7 @@ class Fate:
         moved_life: the life of the broker in which it was first seen in its present queue; -1 for
             the queue that it was put to.
         key: its ordering key; None where keys do not matter.
+        puts: how often it was put, under one dedup id.
         fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
         expires_ns: it must not be delivered for the first time after this; 0: whenever.
         acking: transactions that ack it and whose outcome is not known.
@@ -46,7 +49,7 @@ class Fate:
     home: str
     put_op: int
     id: str = ""
-    put: Literal["open", "done", "failed", "unknown"] = "open"
+    put: Put = "open"
     seen: bool = False
     where: Where = field(default_factory=dict)
     gone: Gone = "no"
@@ -62,6 +65,7 @@ class Fate:
     native: bool = True
     moved_life: int = -1
     key: str | None = None
+    puts: int = 1
     fleeting: bool = False
     expires_ns: int = 0
     acking: list[int] = field(default_factory=list)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from posthouse.testing.judging.board import Board, Under, after
 from posthouse.testing.judging.deliveries import Deliveries
-from posthouse.testing.judging.fate import Fate, Policies
+from posthouse.testing.judging.fate import Fate, Policies, Put
 from posthouse.testing.judging.lives import Lives
 from posthouse.testing.judging.settlements import Settlements
 from posthouse.testing.judging.wholeness import Whole, halves, lost
@@ -94,6 +94,9 @@ class Judge:
         board.whole[event.op] = Whole(event.op, [(event.queue, body) for body in event.bodies], [])
         due_ns = after(event.at_ns, event.delay_s)
         for body in event.bodies:
+            if event.again and body in board.fates:
+                board.fates[body].puts += 1
+                continue
             fate = board.new(event.queue, body, event.op, due_ns)
             fate.key = event.key
             if event.ttl_s is not None:
@@ -107,8 +110,8 @@ class Judge:
         ids = event.ids or [""] * len(puts)
         for (queue, body), message_id in zip(puts, ids, strict=True):
             fate = board.fates[body]
-            fate.put = event.outcome
-            if event.outcome == "failed" and fate.seen:
+            fate.put = event.outcome if fate.puts == 1 else _put_more_than_once(fate, event)
+            if fate.put == "failed" and fate.seen:
                 board.say(f"{body!r} was delivered, but its put failed: {event.why}")
             if event.outcome != "done":
                 continue
@@ -186,3 +189,10 @@ class Judge:
                     f"it must be from {low - 1} to {high}"
                 )
         board.found[event.queue] = found
+
+
+def _put_more_than_once(fate: Fate, event: Ended) -> Put:
+    """What is known of a message after one of the puts of it ended."""
+    if event.outcome == "done" or fate.put == "done":
+        return "done"
+    return "unknown"  # another of them may have stored it
