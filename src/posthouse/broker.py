@@ -10,7 +10,7 @@ import msgspec
 
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
-from posthouse.bodies import BodyDecoder
+from posthouse.bodies import BodyDecoder, BodyEncoder
 from posthouse.errors import BadArgument, BrokerClosed, Unsupported
 from posthouse.model import QueuePolicy, QueueStats, Retry, check_queue_name
 from posthouse.queue import Queue
@@ -98,12 +98,36 @@ class Broker:
         await self._backend.close()
 
     @overload
-    def queue(self, name: str, type: type[T], **settings: Unpack[Settings]) -> Queue[T]: ...
+    def queue(
+        self,
+        name: str,
+        type: type[T],
+        *,
+        codec: str | None = None,
+        compress: Literal["zstd"] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Queue[T]: ...
 
     @overload
-    def queue(self, name: str, type: None = None, **settings: Unpack[Settings]) -> Queue[Any]: ...
+    def queue(
+        self,
+        name: str,
+        type: None = None,
+        *,
+        codec: str | None = None,
+        compress: Literal["zstd"] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Queue[Any]: ...
 
-    def queue(self, name: str, type: Any = None, **settings: Unpack[Settings]) -> Queue[Any]:
+    def queue(
+        self,
+        name: str,
+        type: Any = None,
+        *,
+        codec: str | None = None,
+        compress: Literal["zstd"] | None = None,
+        **settings: Unpack[Settings],
+    ) -> Queue[Any]:
         """A handle on the queue of that name, which is made if there is none.
 
         Settings that are given become part of the queue's policy, which is stored with it; the
@@ -111,7 +135,12 @@ class Broker:
 
         Args:
             name: letters, digits, ``_``, ``-``, ``.``; at most 200 bytes.
-            type: what bodies are decoded as (anything msgspec takes); None: whatever they are.
+            type: what bodies are decoded as (a msgspec Struct, a dataclass, a TypedDict, a
+                pydantic model, ...); None: whatever they are.
+            codec: how this handle writes bodies: "json", "msgpack", "text", "bytes", or one given
+                to `posthouse.bodies.register`; None: str is text, bytes are bytes, the rest is
+                JSON. Any handle reads them all.
+            compress: "zstd" to compress bodies that gain by it (needs ``posthouse[zstd]``).
             settings: see `Settings`.
 
         Raises:
@@ -123,7 +152,8 @@ class Broker:
         if unknown:
             raise BadArgument(f"a queue has no setting {min(unknown)!r}; it has: {sorted(_FIELDS)}")
         given = {_FIELDS[key]: value for key, value in settings.items()}
-        return Queue(name, self._port(name, given), BodyDecoder(type))
+        decoder, encoder = BodyDecoder(type), BodyEncoder(codec, compress)
+        return Queue(name, self._port(name, given), decoder, encoder)
 
     def _port(self, name: str, given: dict[str, Any]) -> QueuePort:
         self._check_open()
@@ -156,17 +186,20 @@ class Broker:
         """
         return Transaction(self._backend, timeout)
 
-    def topic(self, name: str) -> Topic:
-        """A handle on the topic of that name.
+    def topic(
+        self, name: str, *, codec: str | None = None, compress: Literal["zstd"] | None = None
+    ) -> Topic:
+        """A handle on the topic of that name; ``codec`` and ``compress`` as for a queue.
 
         Raises:
             InvalidName: names are those of queues.
+            BadArgument: a codec or compression that is not known.
             Unsupported: the backend has no topics.
         """
         check_queue_name(name)
         if "topics" not in self.capabilities:
             raise Unsupported(f"{self.url!r} does not have: topics")
-        return Topic(name, self._backend)
+        return Topic(name, self._backend, BodyEncoder(codec, compress))
 
     async def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""

@@ -160,6 +160,7 @@ class Engine:
                 logger.info("queue %r has a new policy: %s", name, queue.policy)
                 # There may be room now, or no use in waiting for it any more.
                 lane.wake_putter()
+                self.stir(lane)
         return lane
 
     def lane(self, number: int) -> Lane:
@@ -256,7 +257,7 @@ class Engine:
         Raises:
             LeaseExpired, QueueFull: nothing was done.
         """
-        trouble = transaction.problem(steps)
+        trouble = transaction.problem(steps, self.now_ns())
         if trouble is not None:
             raise trouble
         records, late, ids = transaction.commit(
@@ -318,23 +319,32 @@ class Engine:
             self._expire(lane, now_ns, late_ns)
         if state.rich is not None:
             self._expire_waiting(lane, now_ns)
-            if state.rich.unblock(now_ns):
-                lane.wake_getters(state.rich.available())
+            if state.rich.available(now_ns):
+                lane.wake_getters(1)
         event_ns = state.next_event_ns()
         if event_ns < FOREVER_NS:
             step_ns = max(EXPIRY_STEP_NS, len(state.leases) * EXPIRY_STEP_PER_LEASE_NS)
             if event_ns == state.next_deadline_ns:
                 # Nothing else that is due meanwhile waits for the next look at the leases.
                 due_ns = state.delayed[0][0] if state.delayed else FOREVER_NS
+                if state.rich is not None:
+                    due_ns = min(due_ns, state.rich.next_event_ns())
                 event_ns = min(max(event_ns, now_ns + step_ns), due_ns)
+            if event_ns <= now_ns and self.journal.settle_room < DEATH_BYTES:
+                event_ns = now_ns + FULL_DISK_STEP_NS  # what expired has to wait for room
             lane.scheduled_ns = event_ns
             heappush(self._agenda, (event_ns, state.number))
 
     def stir(self, lane: Lane) -> None:
-        """A settlement may have let others step out (see `core.rich`): wake and schedule."""
+        """After a take, a settlement or a policy: wake who may take now, see to what comes later.
+
+        One is woken, and wakes the next by taking: so none is woken for nothing, and none sleeps
+        beside a message whose key, rate or slot became free.
+        """
         rich = lane.state.rich
         if rich is not None:
-            lane.wake_getters(rich.available())
+            if lane.getters and rich.available(self.tick_ns or self.now_ns()):
+                lane.wake_getters(1)
             self.schedule(lane)
 
     def _expire_waiting(self, lane: Lane, now_ns: int) -> None:

@@ -5,6 +5,7 @@ Who is to blame decides the branch::
     PosthouseError
     ├── CallerError             the program: change the call
     │   ├── BadArgument         (ValueError)  a value outside what is allowed
+    │   │   ├── FilterError     a filter that is none: says where
     │   │   ├── InvalidName     a queue name that is not on the allow-list
     │   │   └── MessageTooLarge a body, headers or batch over its limit
     │   ├── BodyError           (ValueError)  a body that cannot be encoded or decoded
@@ -41,6 +42,7 @@ __all__ = [
     "BrokerClosed",
     "CallerError",
     "DiskError",
+    "FilterError",
     "ForkedProcess",
     "InvalidName",
     "LeaseExpired",
@@ -60,6 +62,8 @@ __all__ = [
 ]
 
 QueueEmpty = asyncio.QueueEmpty
+_SHOWN_CHARACTERS = 72
+_SHOWN_BEFORE = 48
 _ShutDownBase: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
 
 
@@ -73,6 +77,31 @@ class CallerError(PosthouseError):
 
 class BadArgument(CallerError, ValueError):
     """A value outside what is allowed; the text names the value and the limit."""
+
+
+class FilterError(BadArgument):
+    """A filter that cannot be used; the text shows it with a caret under the fault.
+
+    Attributes:
+        fault: what is wrong, without the caret.
+        where: the filter as given.
+        at: the character at which it goes wrong, from 0.
+    """
+
+    def __init__(self, fault: str, where: str = "", at: int = 0) -> None:
+        at = min(max(at, 0), len(where))
+        first = where.rfind("\n", 0, at) + 1
+        line = where[first:].partition("\n")[0]
+        column = at - first
+        begin = max(0, column - _SHOWN_BEFORE)
+        shown = line[begin : begin + _SHOWN_CHARACTERS]
+        # Only what takes one column each: the caret has to stand under the fault.
+        shown = "".join(c if c.isprintable() else "?" for c in shown)
+        mark = f"\n  {shown}\n  {' ' * (column - begin)}^" if where else ""
+        super().__init__(f"{fault}{mark}")
+        self.fault = fault
+        self.where = where
+        self.at = at
 
 
 class InvalidName(BadArgument):
@@ -94,7 +123,13 @@ class MessageTooLarge(BadArgument):
 
 
 class BodyError(CallerError, ValueError):
-    """A body that cannot be encoded, or bytes that do not decode."""
+    """A body that cannot be encoded, or bytes that do not decode.
+
+    Attributes:
+        message_id: the id of the message whose body did not decode; "" for anything else.
+    """
+
+    message_id: str = ""
 
 
 class Unsupported(CallerError):

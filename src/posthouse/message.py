@@ -85,7 +85,11 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
         """
         if self.decoded is UNDECODED:
             entry = self.entry
-            self.decoded = self.source.decoder.decode(entry[1], entry[2])
+            try:
+                self.decoded = self.source.decoder.decode(entry[1], entry[2], entry[3])
+            except BodyError as error:
+                error.message_id = self.id
+                raise
         return self.decoded  # type: ignore[no-any-return]
 
     @property
@@ -187,7 +191,7 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
             await self.ack()
         elif not self.source.port.holds(self.token, self.entry[0]):
             return  # the lease ran out meanwhile; the exception matters more
-        elif isinstance(error, BodyError) and self.decoded is UNDECODED:
+        elif isinstance(error, BodyError) and error.message_id == self.id:
             await self.reject("undecodable", describe(error))
         elif isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
             await self.give_back()

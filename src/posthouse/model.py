@@ -15,14 +15,19 @@ from posthouse.errors import BadArgument, InvalidName
 NANOSECONDS: Final = 1_000_000_000
 FOREVER_NS: Final = 1 << 63
 
-# The content kinds that travel as one number; anything else names itself in the headers.
+# The content kinds that travel as one number; anything else names itself in the headers:
+# NAMED in "content-type", and what is COMPRESSED (added to any kind) in "content-encoding".
 KIND_JSON: Final = 0
 KIND_TEXT: Final = 1
 KIND_BYTES: Final = 2
+KIND_MSGPACK: Final = 3
+KIND_COMPRESSED: Final = 4
+KIND_NAMED: Final = 8
 KIND_NAMES: Final[dict[int, str]] = {
     KIND_JSON: "application/json",
     KIND_TEXT: "text/plain; charset=utf-8",
     KIND_BYTES: "application/octet-stream",
+    KIND_MSGPACK: "application/msgpack",
 }
 
 MAX_NAME_BYTES: Final = 200

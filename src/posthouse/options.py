@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypedDict
 
 from posthouse import bodies
 from posthouse.errors import BadArgument
 from posthouse.model import (
+    KIND_MSGPACK,
     MAX_DEDUP_BYTES,
     MAX_DELAY_S,
     MAX_KEY_BYTES,
@@ -61,6 +62,21 @@ class PublishOptions(TypedDict, total=False):
 _KNOWN = frozenset(PutOptions.__annotations__)
 
 
+def encode(
+    encoder: bodies.BodyEncoder, body: object, options: PutOptions | PublishOptions
+) -> tuple[int, bytes]:
+    """The body's kind and bytes; what its headers must tell of them is added to ``options``.
+
+    Raises:
+        BodyError, MessageTooLarge: as `posthouse.bodies.BodyEncoder`.
+        BadArgument: the put's own headers say something else about the body.
+    """
+    kind, data = encoder.encode(body)
+    if kind > KIND_MSGPACK:
+        options["headers"] = encoder.label(kind, options.get("headers"))
+    return kind, data
+
+
 def pack(options: PutOptions, now_ns: int) -> tuple[bytes, Traits | None]:
     """The options as headers and traits.
 
@@ -85,6 +101,8 @@ def pack(options: PutOptions, now_ns: int) -> tuple[bytes, Traits | None]:
 
 
 _PLAIN = Traits()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S = 24 * 3600
 
 
 def _text(what: str, value: str | None, most_bytes: int) -> str:
@@ -101,9 +119,12 @@ def _due_ns(delay: float | None, at: datetime | None, now_ns: int) -> int:
             raise BadArgument(
                 "'at' is a datetime with a time zone; a naive one could mean any of them"
             )
-        delay = max(at.timestamp() - now_ns / NANOSECONDS, 0.0)
-        if delay > MAX_DELAY_S:
+        # In whole numbers: a float of today's date is off by up to 200 nanoseconds.
+        since = at - _EPOCH
+        at_ns = (since.days * _DAY_S + since.seconds) * NANOSECONDS + since.microseconds * 1000
+        if at_ns - now_ns > MAX_DELAY_S * NANOSECONDS:
             raise BadArgument(f"'at' is more than {MAX_DELAY_S:g} seconds ahead")
+        return at_ns if at_ns > now_ns else 0
     if not delay:
         return 0 if delay is None else check_seconds("delay", delay)
     return now_ns + check_seconds("delay", delay)

@@ -21,12 +21,13 @@ from posthouse.iteration import PREFETCH_MESSAGES, QueueIterator
 from posthouse.message import Message, Source, ack_together, id_text
 from posthouse.model import (
     KIND_BYTES,
+    KIND_MSGPACK,
     MAX_BATCH_MESSAGES,
     QueuePolicy,
     QueueStats,
     check_seconds,
 )
-from posthouse.options import PutOptions, pack
+from posthouse.options import PutOptions, encode, pack
 from posthouse.receipt import Ids, Receipt
 from posthouse.records import Traits
 from posthouse.topic import Topic
@@ -43,9 +44,17 @@ class Queue(Generic[T]):
     Made by `Broker.queue`.
     """
 
-    def __init__(self, name: str, port: QueuePort, decoder: bodies.BodyDecoder) -> None:
+    def __init__(
+        self,
+        name: str,
+        port: QueuePort,
+        decoder: bodies.BodyDecoder,
+        encoder: bodies.BodyEncoder = bodies.PLAIN,
+    ) -> None:
         self.name = name
         self.port = port
+        self.encoder = encoder
+        self._as_is = encoder.as_is
         self._source = Source(port, decoder, name)
 
     # put
@@ -71,11 +80,11 @@ class Queue(Generic[T]):
             StorageFull: the disk is full; nothing was stored.
             StorageFailed, UnknownOutcome: the disk failed; see `posthouse.errors`.
         """
-        if isinstance(body, bytes):
+        if isinstance(body, self._as_is):
             kind = KIND_BYTES
             data: bytes = body
         else:
-            kind, data = bodies.encode(body)
+            kind, data = encode(self.encoder, body, options)
         port = self.port
         if not options:
             placed = port.put_plain(kind, data)
@@ -117,11 +126,11 @@ class Queue(Generic[T]):
         if not datas:
             return Ids(range(0))
         kinds: list[int] | int = KIND_BYTES
-        if set(map(type, datas)) != {bytes}:
-            encoded = [bodies.encode(body) for body in datas]
-            kinds = [kind for kind, _ in encoded]
-            datas = [data for _, data in encoded]  # type: ignore[misc]
         raw: list[bytes] = datas  # type: ignore[assignment]
+        if set(map(type, datas)) != {self._as_is}:
+            kinds, raw = self.encoder.encode_many(datas)
+            if kinds[0] > KIND_MSGPACK:
+                options["headers"] = self.encoder.label(kinds[0], options.get("headers"))
         port = self.port
         packed, traits = pack(options, port.due_ns(0)) if options else (b"", None)
         if traits is not None and traits.dedup:
@@ -147,7 +156,7 @@ class Queue(Generic[T]):
             QueueFull: it would have to wait (the queue is full, or others are in line).
             As `put` otherwise.
         """
-        kind, data = bodies.encode(body)
+        kind, data = encode(self.encoder, body, options)
         packed, traits = pack(options, self.port.due_ns(0))
         placed = self.port.put_one(kind, data, packed, traits)
         if placed is None:

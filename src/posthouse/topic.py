@@ -10,7 +10,7 @@ from posthouse.core.transaction import Step
 from posthouse.errors import Unroutable
 from posthouse.message import id_text
 from posthouse.model import MAX_KEY_BYTES, check_text
-from posthouse.options import PublishOptions, pack
+from posthouse.options import PublishOptions, encode, pack
 
 
 class Topic:
@@ -19,8 +19,11 @@ class Topic:
     A topic is nothing but its bindings (`Queue.bind`); it holds no messages.
     """
 
-    def __init__(self, name: str, backend: Backend) -> None:
+    def __init__(
+        self, name: str, backend: Backend, encoder: bodies.BodyEncoder = bodies.PLAIN
+    ) -> None:
         self.name = name
+        self._encoder = encoder
         self._backend = backend
 
     async def publish(
@@ -59,7 +62,7 @@ class Topic:
         """What publishing comes to in a transaction. Arguments and errors as `publish`."""
         if key:
             check_text("a routing key", key, MAX_KEY_BYTES)
-        kind, data = bodies.encode(body)
+        kind, data = encode(self._encoder, body, options)
         packed, traits = pack(options, self._backend.now_ns())  # type: ignore[arg-type]
         steps = self._backend.publish_steps(self.name, key, kind, data, packed, traits)
         if not steps and not unroutable:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-from posthouse import bodies
 from posthouse.backends.contract import Backend
 from posthouse.core.transaction import SettleStep, Step
 from posthouse.errors import AlreadySettled, BadArgument
 from posthouse.message import IN_TRANSACTION, Message, id_text
 from posthouse.model import check_seconds
-from posthouse.options import PublishOptions, PutOptions, pack
+from posthouse.options import PublishOptions, PutOptions, encode, pack
 from posthouse.queue import Queue
 from posthouse.topic import Topic
 
@@ -45,7 +44,7 @@ class Transaction:
     ) -> None:
         """Put a message when the transaction commits. As `Queue.put`."""
         self._check_open()
-        kind, data = bodies.encode(body)
+        kind, data = encode(queue.encoder, body, options)
         packed, traits = pack(options, queue.port.due_ns(0))
         self._steps.append(queue.port.put_step(kind, data, packed, traits))
 

@@ -171,8 +171,10 @@ class Bench:
         carry: Callable[[int], list[Record]] = lambda first_id: [],
         *,
         on_loop: bool = False,
+        call_soon: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.log, self.records = open_records(files, options)
+        self.on_loop = on_loop
         self.writer = InlineWriter(on_loop=on_loop)
         self.timers = Timers()
         self.committed: list[Group] = []
@@ -182,7 +184,7 @@ class Bench:
         self.journal = LogJournal(
             self.log,
             self.writer,
-            call_soon=asyncio.get_running_loop().call_soon,
+            call_soon=call_soon or asyncio.get_running_loop().call_soon,
             call_later=self.timers.call_later,
             on_commit=on_commit or self.committed.append,
             on_failure=self.failures.append,

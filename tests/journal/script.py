@@ -99,6 +99,8 @@ async def _work(bench: Bench, ledger: Ledger, hoard: bool) -> None:
         for _ in range(3):
             # Small enough for a commit on the loop.
             ids += await bench.put_many(4, b"x" * 3300)
+            if bench.on_loop:
+                await journal.flush()
         await journal.flush()
         ledger.acknowledged.update(ids)
         for start in range(0, 24, 2):

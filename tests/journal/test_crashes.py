@@ -5,12 +5,16 @@ from __future__ import annotations
 import copy
 import random
 
+import pytest
+
 from posthouse.journal.files import Files
 from posthouse.testing.files import WRITES, Operation, RecordingFiles
 from tests.journal.crashes import Platter
 from tests.journal.logs import live_messages, open_records, salts, small_options
 from tests.journal.memory import MemoryFiles
 from tests.journal.script import Ledger, run
+
+on_loop_or_not = pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
 
 
 class Witness(RecordingFiles):
@@ -26,11 +30,11 @@ class Witness(RecordingFiles):
             self.told.append(copy.deepcopy(self._ledger))
 
 
-async def _recorded(runs: int) -> tuple[list[Operation], list[Ledger]]:
+async def _recorded(runs: int, *, on_loop: bool) -> tuple[list[Operation], list[Ledger]]:
     ledger = Ledger()
     witness = Witness(MemoryFiles(), ledger)
     for number in range(runs):
-        await run(witness, ledger, number)
+        await run(witness, ledger, number, on_loop=on_loop)
     assert ledger.errors == []
     assert len(witness.told) == len(witness.operations)
     return witness.operations, [*witness.told, ledger]
@@ -43,8 +47,9 @@ def _recover(disk: Files, ledger: Ledger, salt: int) -> None:
     log.abandon()
 
 
-async def test_the_power_fails_after_every_operation() -> None:
-    operations, told = await _recorded(2)
+@on_loop_or_not
+async def test_the_power_fails_after_every_operation(on_loop: bool) -> None:
+    operations, told = await _recorded(2, on_loop=on_loop)
     draw = random.Random(1)
     platter = Platter()
     for done, operation in enumerate(operations):
@@ -62,8 +67,9 @@ async def test_the_power_fails_after_every_operation() -> None:
             _recover(disk, told[done + 1], 9000 + done)
 
 
-async def test_the_power_fails_again_while_the_log_recovers() -> None:
-    operations, told = await _recorded(2)
+@on_loop_or_not
+async def test_the_power_fails_again_while_the_log_recovers(on_loop: bool) -> None:
+    operations, told = await _recorded(2, on_loop=on_loop)
     draw = random.Random(3)
     platter = Platter()
     states = 0
@@ -75,9 +81,12 @@ async def test_the_power_fails_again_while_the_log_recovers() -> None:
     assert states > 1000
 
 
-async def test_the_process_dies_and_then_the_power_fails_while_the_log_recovers() -> None:
+@on_loop_or_not
+async def test_the_process_dies_and_then_the_power_fails_while_the_log_recovers(
+    on_loop: bool,
+) -> None:
     """Recovery reads the page cache, where there is more than on the disk."""
-    operations, told = await _recorded(2)
+    operations, told = await _recorded(2, on_loop=on_loop)
     draw = random.Random(4)
     platter = Platter()
     states = 0

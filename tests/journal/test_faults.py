@@ -39,12 +39,13 @@ def _reopened(disk: MemoryFiles, ledger: Ledger) -> None:
         log.abandon()
 
 
-async def test_the_script_itself() -> None:
+@pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
+async def test_the_script_itself(on_loop: bool) -> None:
     disk = MemoryFiles()
     recording = RecordingFiles(disk)
     ledger = Ledger()
-    await run(recording, ledger)
-    await run(recording, ledger, 1)
+    await run(recording, ledger, on_loop=on_loop)
+    await run(recording, ledger, 1, on_loop=on_loop)
     assert ledger.errors == []
     _reopened(disk, ledger)
     done = {operation.name for operation in recording.operations}
@@ -54,25 +55,26 @@ async def test_the_script_itself() -> None:
     assert any(op.target.endswith("00000004.seg") for op in renamed), "it did not roll"
 
 
+@pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("when", ["making the log", "using it again", "after a crash"])
-async def test_every_call_fails_once(fault: str, when: str) -> None:
+async def test_every_call_fails_once(fault: str, when: str, on_loop: bool) -> None:
     before, told = MemoryFiles(), Ledger()
     if when != "making the log":
-        await run(before, told)
+        await run(before, told, on_loop=on_loop)
         assert told.errors == []
     if when == "after a crash":
         half = FaultyFiles(20, errno.EIO, inner=before, names=frozenset({"pwritev_sync"}))
-        await run(half, told, 1)
+        await run(half, told, 1, on_loop=on_loop)
         assert told.errors
     # The seven faults together go through every call; the shortest run has all of each.
-    step = 1 if when == "making the log" else 4
+    step = 1 if when == "making the log" and not on_loop else 4
     fail_at, failed = list(FAULTS).index(fault) % step, 0
     while True:
         fail_at += step
         disk, ledger = before.copy(), _copy(told)
         faulty = FaultyFiles(fail_at, inner=disk, **FAULTS[fault])
-        await run(faulty, ledger, 2)
+        await run(faulty, ledger, 2, on_loop=on_loop)
         if faulty.failed is None:
             break
         if ledger.errors[len(told.errors) :]:
@@ -115,14 +117,15 @@ def test_errors_while_opening_say_who_is_to_blame(error: int, expected: type[Exc
         open_records(files)
 
 
-async def test_nothing_is_written_after_a_failed_sync() -> None:
+@pytest.mark.parametrize("on_loop", [False, True], ids=["thread", "loop"])
+async def test_nothing_is_written_after_a_failed_sync(on_loop: bool) -> None:
     disk = MemoryFiles()
     recording = RecordingFiles(disk)
     ledger = Ledger()
     faulty = FaultyFiles(
         5, errno.EIO, inner=recording, names=frozenset({"pwritev_sync"}), late=True
     )
-    await run(faulty, ledger)
+    await run(faulty, ledger, on_loop=on_loop)
     assert isinstance(ledger.errors[0], UnknownOutcome)
     last = recording.operations[-1]
     assert last.name == "pwritev_sync"

@@ -56,6 +56,44 @@ def test_a_short_synced_write_is_completed_and_synced(
     assert synced == [len(DATA)]
 
 
+@pytest.mark.parametrize("missing", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, None])
+def test_a_kernel_without_synced_writes_gets_a_write_and_a_sync(
+    fd: int, monkeypatch: pytest.MonkeyPatch, missing: int | None
+) -> None:
+    calls: list[str] = []
+    real_sync = os.fdatasync
+
+    def refuse(fd: int, parts: list[bytes], at: int, flags: int = 0) -> int:
+        calls.append("pwritev")
+        raise NotImplementedError if missing is None else OSError(missing, "no such flag")
+
+    def sync(fd: int) -> None:
+        calls.append(f"sync of {len(os.pread(fd, 5000, 0))}")
+        real_sync(fd)
+
+    monkeypatch.setattr(os, "pwritev", refuse)
+    monkeypatch.setattr(os, "fdatasync", sync)
+    files = RealFiles()
+    files.pwritev_sync(fd, [DATA[:100], DATA[100:]], 0)
+    files.pwritev_sync(fd, [DATA], 1280)
+    assert os.pread(fd, 5000, 0) == DATA * 2
+    assert calls == ["pwritev", "sync of 1280", "sync of 2560"]  # it is asked once
+
+
+def test_other_errors_of_a_synced_write_are_errors(
+    fd: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, parts: list[bytes], at: int, flags: int = 0) -> int:
+        raise OSError(errno.EIO, "gone")
+
+    monkeypatch.setattr(os, "pwritev", fail)
+    files = RealFiles()
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            files.pwritev_sync(fd, [DATA], 0)
+    assert os.pread(fd, 10, 0) == b""
+
+
 def test_a_write_that_writes_nothing_is_an_error(fd: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: 0)
     with pytest.raises(OSError, match="wrote nothing") as failed:

@@ -29,7 +29,18 @@ from posthouse.journal.format import (
 from posthouse.journal.frames import build_frame, scan_frames
 from posthouse.journal.options import SealedFrame
 from posthouse.model import KIND_TEXT, QueuePolicy
-from posthouse.records import Declared, Opened, Put, Record, Settled
+from posthouse.records import (
+    Bound,
+    Copied,
+    Declared,
+    Entry,
+    Opened,
+    Put,
+    Record,
+    Remembered,
+    Settled,
+    Traits,
+)
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "log-format.md"
 u64 = st.integers(0, 2**64 - 1)
@@ -85,10 +96,12 @@ def test_all_zeros_are_no_header() -> None:
     assert unpack_frame_header(bytes(200), 0, 0) is None
 
 
-def example() -> bytes:
-    [block] = re.findall(r"```hex\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+def example(number: int = 0) -> bytes:
+    """The bytes of one of the two examples in the docs: a segment, a frame."""
+    blocks = re.findall(r"```hex\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
     data = b""
-    for line in block.splitlines():
+    for line in blocks[number].splitlines():
         offset, _, rest = line.partition("  ")
         assert int(offset, 16) == len(data)
         data += bytes.fromhex(rest.partition(";")[0])
@@ -135,7 +148,38 @@ def test_the_example_in_the_docs_encodes() -> None:
     header = SegmentHeader(1, 0x0123456789ABCDEF, 1, 0, 0, 0, 0xC0, False)
     data = header.pack()
     flags = [FLAG_CATALOG, 0, 0, 0, FLAG_MARKER]
-    for records, sequence, flag in zip(EXAMPLE_RECORDS, (1, 1, 2, 3, 4), flags, strict=True):
+    # A policy that says nothing: what this version writes has all settings of its time.
+    bare = [EXAMPLE_RECORDS[0], EXAMPLE_RECORDS[1], [Declared(1, "tea", {}), EXAMPLE_RECORDS[2][1]]]  # type: ignore[arg-type]
+    for records, sequence, flag in zip(
+        [*bare, *EXAMPLE_RECORDS[3:]], (1, 1, 2, 3, 4), flags, strict=True
+    ):
         sealed = SealedFrame(encode_payload(records), len(records), sequence, flag, 1)
         data += build_frame(sealed, seed_of(header.salt), len(data)) + sealed.payload
     assert data.hex(" ") == example().hex(" ")
+
+
+COPY: Entry = (FIRST_ID + 3, KIND_TEXT, b"cup", b"", Traits(key="k"))
+FRAME_RECORDS: list[Record] = [
+    Bound("shop", 2, "tea.*", True),
+    Put(1, 7, 2, [(FIRST_ID + 2, KIND_TEXT, b"cup", b"", None)]),
+    Copied(2, 7, 3, COPY, FIRST_ID + 2),
+    Remembered(1, ["r-1"], [FIRST_ID]),
+]
+
+
+def test_the_frame_in_the_docs_decodes() -> None:
+    data = example(1)
+    header = unpack_frame_header(data, 0, seed_of(0x0123456789ABCDEF))
+    assert header is not None
+    assert (header.sequence, header.durable_upto, header.oldest, header.flags) == (9, 0x400, 1, 0)
+    assert FRAME_HEADER_BYTES + header.length == len(data)
+    assert decode_payload(data, FRAME_HEADER_BYTES, len(data), header.count) == FRAME_RECORDS
+
+
+def test_the_frame_in_the_docs_encodes() -> None:
+    # Traits without what came after them, as above.
+    short = (*COPY[:4], [0, 0, b"", "k"])
+    records = [*FRAME_RECORDS[:2], Copied(2, 7, 3, short, FIRST_ID + 2), FRAME_RECORDS[3]]  # type: ignore[arg-type]
+    sealed = SealedFrame(encode_payload(records), 4, 9, 0, 1)
+    data = build_frame(sealed, seed_of(0x0123456789ABCDEF), 0x400) + sealed.payload
+    assert data.hex(" ") == example(1).hex(" ")

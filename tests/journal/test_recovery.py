@@ -190,6 +190,31 @@ async def test_a_missing_segment_is_named() -> None:
         open_records(files)
 
 
+async def test_rot_of_the_group_that_let_a_segment_go_is_refused_by_name() -> None:
+    """No crash leads there: the segment goes only when that group is on disk."""
+    files = MemoryFiles()
+    bench = Bench(files)
+    while bench.log.disk.number < 3:
+        await bench.put(b"x" * 5000)
+        await bench.journal.flush()
+    bench.journal.settle_many(1, list(range(1, bench.next_id)))
+    await bench.journal.flush()
+    start = bench.log.disk.position
+    # The frame that says so is the next one; then the segments go.
+    await bench.put()
+    await bench.journal.flush()
+    await bench.turn(9)
+    path = f"{DIRECTORY}/{bench.log.disk.number:08d}.seg"
+    bench.crash()
+    assert not {"00000001.seg"} & set(files.listdir(DIRECTORY))
+    sound = files.copy()
+    files.names[path].data[start + 60] ^= 1
+    with pytest.raises(LogDamaged, match=r"00000001\.seg could go") as refused:
+        open_records(files)
+    assert (refused.value.path, refused.value.offset) == (path, start)
+    assert len(live_messages(open_records(sound)[1])) == 1
+
+
 async def test_a_foreign_segment_is_refused() -> None:
     logs = []
     for start in (1, 2):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import random
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from posthouse.errors import BadArgument
+import posthouse
+from posthouse.errors import BadArgument, StorageFailed
 from posthouse.journal.log import LogOptions
-from posthouse.testing.files import RecordingFiles
+from posthouse.testing.files import FaultyFiles, RecordingFiles
 from tests.journal.crashes import Platter
 from tests.journal.logs import Bench, live_messages, open_records, salts, small_options
 from tests.journal.memory import MemoryFiles
@@ -118,6 +122,60 @@ async def test_a_power_cut_loses_the_end_and_nothing_else() -> None:
                 log, records = open_records(disk, small_options(salt=salts(start + done)))
                 whole.check(set(live_messages(records)))
                 log.abandon()
+
+
+async def test_a_failed_sync_of_an_interval_stops_the_journal() -> None:
+    disk = MemoryFiles()
+    files = FaultyFiles(1, errno.EIO, inner=disk, names=frozenset({"fdatasync"}))
+    bench = Bench(files, small_options(sync="interval"))
+    await bench.put()
+    await bench.turn(3)
+    bench.timers.fire()
+    await bench.turn(2)
+    assert len(bench.failures) == 1
+    with pytest.raises(StorageFailed):
+        bench.journal.settle(1, 1)
+    assert bench.timers.pending == []
+    bench.crash()
+
+
+async def test_an_interval_keeps_syncing_a_steady_stream() -> None:
+    files = RecordingFiles(MemoryFiles())
+    bench = Bench(files, small_options(sync="interval"))
+    for number in range(1, 6):
+        await bench.put()
+        await bench.turn(3)
+        written = bench.log.disk.position
+        assert bench.log.disk.synced < written
+        bench.timers.fire()
+        await bench.turn(2)
+        assert _synced(files)["fdatasync"] == number
+        assert bench.log.disk.synced >= written
+    bench.crash()
+
+
+@pytest.mark.parametrize("sync", ["interval", "os"])
+async def test_the_broker_in_these_modes(sync: str, tmp_path: Path) -> None:
+    """A put returns without a sync; it survives the process, and a clean close the machine."""
+    directory = tmp_path / "data"
+    files = RecordingFiles()
+    # An interval that is over long after the test.
+    broker = posthouse.open(str(directory), sync=sync, interval_s=3600, files=files)
+    async with broker:
+        queue = broker.queue("orders")
+        await queue.put(b"before")
+        before = sum(_synced(files).values())
+        for number in range(5):
+            await queue.put(b"%d" % number)
+        assert sum(_synced(files).values()) == before
+        shutil.copytree(directory, tmp_path / "killed")
+    assert sum(_synced(files).values()) > before
+    for name in ("killed", "data"):
+        async with posthouse.open(str(tmp_path / name)) as broker:
+            queue = broker.queue("orders")
+            bodies = [(await queue.get(timeout=10)).body for _ in range(6)]
+            assert bodies == [b"before", b"0", b"1", b"2", b"3", b"4"]
+            assert (await queue.stats()).waiting == 0
 
 
 @pytest.mark.parametrize(

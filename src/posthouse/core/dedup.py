@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from operator import itemgetter
 
 from posthouse.model import MAX_DEDUP_IDS
 
@@ -71,6 +72,20 @@ class DedupWindow:
                 self._carried_at = last_id
             self._carried_below = first_id
         return carried
+
+    def knows(self, dedup: str, now_ns: int) -> bool:
+        """Whether a put with this dedup id would be answered with an earlier one's."""
+        return self._ids.get(dedup, 0) > now_ns - self.window_ns
+
+    def replayed(self, now_ns: int) -> None:
+        """Recovery has told all it knows: by age again, and only what is young enough.
+
+        A record that carried dedup ids on comes after puts that are younger than they.
+        """
+        pairs = sorted(self._ids.items(), key=itemgetter(1))
+        self._ids = OrderedDict(pairs)
+        self.evicted = 0
+        self.forget(now_ns)
 
     def __len__(self) -> int:
         return len(self._ids)

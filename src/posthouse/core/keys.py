@@ -187,4 +187,4 @@ class KeyLines:
 
 
 def _without(ranks: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    return () if len(ranks) == 1 else tuple(other for other in ranks if other != rank)
+    return () if ranks == (rank,) else tuple(other for other in ranks if other != rank)

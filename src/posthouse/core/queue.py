@@ -18,7 +18,7 @@ from __future__ import annotations
 from itertools import repeat
 
 from posthouse.core.dedup import DedupWindow
-from posthouse.core.leases import BatchLease, Lease
+from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
 from posthouse.core.waiting import Waiting, size_of
 from posthouse.model import (
@@ -58,7 +58,6 @@ class QueueState(Waiting):
         "dropped",
         "expired",
         "expired_leases",
-        "leases",
         "moved_out",
         "name",
         "next_deadline_ns",
@@ -83,7 +82,6 @@ class QueueState(Waiting):
         self.number = number
         self.name = name
         self.numbers = numbers
-        self.leases: dict[int, Lease] = {}
         self.dedup = DedupWindow(0)
         self.next_deadline_ns = FOREVER_NS
         self.opened_with = 0

@@ -168,6 +168,7 @@ class Replay:
                 queue.count_in(entry)
             queue.opened_with = queue.live
             self._fill(queue, shelf, entries, now_ns)
+            queue.dedup.replayed(now_ns)
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
             records += self._bury_exhausted(queue, shelf.held, now_ns)
@@ -181,8 +182,10 @@ class Replay:
             due_ns = shelf.due_ns.get(entry[0])
             if due_ns is None:
                 due_ns = 0 if traits is None else traits.due_ns
-            attempts = shelf.attempts.get(rank_of(entry), 0)
-            queue.arrive(entry, attempts, due_ns if due_ns > now_ns else 0)
+            rank = rank_of(entry)
+            if due_ns <= now_ns or rank in shelf.held:
+                due_ns = 0  # what was in flight had been due, whatever the clock says now
+            queue.arrive(entry, shelf.attempts.get(rank, 0), due_ns)
 
     def _bury_exhausted(self, queue: QueueState, held: set[int], now_ns: int) -> list[Record]:
         # Only what was in flight: one that waits was spared by the policy of its last attempt.

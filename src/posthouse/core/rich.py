@@ -30,6 +30,8 @@ class RichOrder:
     """See the module. ``delayed`` is the queue's heap of (due_ns, rank, entry).
 
     Attributes:
+        expiries: a heap of (expires_ns, rank); some of them left before their time.
+        keys: the lines of ordering keys.
         mortal: what waits and has a time to live, by rank.
         out: how many are out.
     """
@@ -37,16 +39,17 @@ class RichOrder:
     __slots__ = (
         "_blocked",
         "_delayed",
-        "_expiries",
         "_idle_keys",
-        "_keys",
         "_line_due",
         "_most_out",
         "_order",
         "_overdue",
+        "_paced",
         "_policy",
         "_rate",
         "_void",
+        "expiries",
+        "keys",
         "mortal",
         "out",
     )
@@ -58,12 +61,13 @@ class RichOrder:
         self._delayed = delayed
         self._blocked = False  # a taker was refused by the rate
         self._order: Order = make_order(policy.order, fair=policy.fair)
-        self._expiries: list[tuple[int, int]] = []
+        self.expiries: list[tuple[int, int]] = []
         self._overdue: dict[int, Entry] = {}
+        self._paced: set[int] = set()  # ranks that are delayed by their key's rate only
         # Ranks that left while they were in the order or in a line; passed over there.
         self._void: set[int] = set()
         self._line_due: dict[int, int] = {}
-        self._keys = KeyLines(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
+        self.keys = KeyLines(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
         self._idle_keys = _IDLE_KEYS
         self._rate = None if policy.rate is None else Rate(policy.rate)
         self._most_out = policy.max_in_flight or FOREVER_NS
@@ -79,21 +83,24 @@ class RichOrder:
         if _arrangement(policy) == _arrangement(old):
             return
         rows = [(0, entry) for entry in self._order if rank_of(entry) not in self._void]
-        lined = self._keys.reset(
-            policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair
-        )
+        lined = self.keys.reset(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
         rows += [
             (self._line_due.get(rank_of(entry), 0), entry)
             for entry in lined
             if rank_of(entry) not in self._void
         ]
-        keyed = [(due_ns, entry) for due_ns, _, entry in self._delayed if key_of(entry)]
+        keyed = [
+            (0 if rank in self._paced else due_ns, entry)
+            for due_ns, rank, entry in self._delayed
+            if key_of(entry)
+        ]
         if keyed:
             rows += keyed
             self._delayed[:] = [row for row in self._delayed if not key_of(row[2])]
             heapify(self._delayed)
         self._void.clear()
         self._line_due.clear()
+        self._paced.clear()
         self._order = make_order(policy.order, fair=policy.fair)
         for due_ns, entry in sorted(rows, key=lambda row: rank_of(row[1])):
             self._place(entry, due_ns)
@@ -105,7 +112,7 @@ class RichOrder:
         One where it is decided anew at each take what comes next, or whether anything does.
         """
         policy = self._policy
-        if not policy.is_plain() or len(self._keys) or self.mortal:
+        if not policy.is_plain() or len(self.keys) or self.mortal:
             return 1
         return FOREVER_NS
 
@@ -128,7 +135,7 @@ class RichOrder:
         if due_ns and not key:
             # Nobody stands behind a delayed message that has no key.
             self._delay(entry, due_ns)
-        elif key is None or self._keys.join(key, entry):
+        elif key is None or self.keys.join(key, entry):
             self._stand(entry, due_ns)
         elif due_ns:
             self._line_due[rank_of(entry)] = due_ns
@@ -140,9 +147,9 @@ class RichOrder:
         key = self._line_of(entry)
         if key is not None:
             if due_ns and not key:
-                self._keys.left(key)
+                self.keys.left(key)
             else:
-                self._keys.returned(key, rank_of(entry))
+                self.keys.returned(key, rank_of(entry))
         if due_ns:
             self._delay(entry, due_ns)
         else:
@@ -159,7 +166,8 @@ class RichOrder:
 
     def show(self, entry: Entry) -> None:
         """A delayed message is due."""
-        if self._line_of(entry) == "" and not self._keys.join("", entry):
+        self._paced.discard(rank_of(entry))
+        if self._line_of(entry) == "" and not self.keys.join("", entry):
             return
         self._order.add(entry)
 
@@ -167,11 +175,11 @@ class RichOrder:
         traits = entry[4]
         if traits is not None and traits.expires_ns:
             self.mortal[rank_of(entry)] = entry
-            heappush(self._expiries, (traits.expires_ns, rank_of(entry)))
-            if len(self._expiries) > _FEW + 2 * len(self.mortal):
+            heappush(self.expiries, (traits.expires_ns, rank_of(entry)))
+            if len(self.expiries) > _FEW + 2 * len(self.mortal):
                 # Most of them left before their time.
-                self._expiries = [(_expiry(e), rank) for rank, e in self.mortal.items()]
-                heapify(self._expiries)
+                self.expiries = [(_expiry(e), rank) for rank, e in self.mortal.items()]
+                heapify(self.expiries)
 
     # going out
 
@@ -193,11 +201,11 @@ class RichOrder:
         self.mortal.pop(rank, None)
         key = self._line_of(entry)
         if key is not None:
-            self._keys.taken(key, rank, now_ns)
+            self.keys.taken(key, rank, now_ns)
             self._step_out(key)
-            if len(self._keys) > self._idle_keys:
-                self._keys.forget_idle(now_ns)
-                self._idle_keys = max(_IDLE_KEYS, 2 * len(self._keys))
+            if len(self.keys) > self._idle_keys:
+                self.keys.forget_idle(now_ns)
+                self._idle_keys = max(_IDLE_KEYS, 2 * len(self.keys))
         return entry
 
     def _pop(self, now_ns: int) -> Entry | None:
@@ -217,8 +225,9 @@ class RichOrder:
             elif traits.expires_ns and traits.expires_ns <= now_ns:
                 self._overdue[rank_of(entry)] = entry
                 self._gone(entry)
-            elif traits.key and self._keys.free_ns(traits.key) > now_ns:
-                self._delay(entry, self._keys.free_ns(traits.key))
+            elif traits.key and self.keys.free_ns(traits.key) > now_ns:
+                self._delay(entry, self.keys.free_ns(traits.key))
+                self._paced.add(rank_of(entry))
             else:
                 return entry
 
@@ -227,25 +236,25 @@ class RichOrder:
         self.out -= 1
         key = self._line_of(entry)
         if key is not None:
-            self._keys.left(key)
+            self.keys.left(key)
             self._step_out(key)
 
     def _gone(self, entry: Entry) -> None:
         """A message that waited is no more; if it stood, the next of its key may."""
         key = self._line_of(entry)
         if key is not None:
-            self._keys.gone(key, rank_of(entry))
+            self.keys.gone(key, rank_of(entry))
             self._step_out(key)
 
     def _step_out(self, key: str) -> None:
-        while (entry := self._keys.next_of(key)) is not None:
+        while (entry := self.keys.next_of(key)) is not None:
             rank = rank_of(entry)
             due_ns = self._line_due.pop(rank, 0)
             if rank not in self._void:
                 self._stand(entry, due_ns)
                 return
             self._void.discard(rank)
-            self._keys.gone(key, rank)
+            self.keys.gone(key, rank)
 
     def remove(self, entries: list[Entry]) -> None:
         """Take messages that wait, or are delayed, out for good, wherever they are."""
@@ -257,12 +266,13 @@ class RichOrder:
         if late:
             self._delayed[:] = [row for row in self._delayed if row[1] not in late]
             heapify(self._delayed)
+            self._paced -= late
         self._void |= ranks - late
         for entry in entries:
             self._gone(entry)
-        if len(self._void) > max(_FEW, (len(self._order) + self._keys.lined) // 2):
+        if len(self._void) > max(_FEW, (len(self._order) + self.keys.lined) // 2):
             self._order.discard(self._void)
-            self._keys.discard(self._void)
+            self.keys.discard(self._void)
             for rank in self._void:
                 self._line_due.pop(rank, None)
             self._void.clear()
@@ -272,8 +282,8 @@ class RichOrder:
     def expired(self, now_ns: int, most: int) -> list[Entry]:
         """Up to ``most`` messages that wait and whose time to live is over; they are removed."""
         entries: list[Entry] = []
-        while self._expiries and self._expiries[0][0] <= now_ns and len(entries) < most:
-            _, rank = heappop(self._expiries)
+        while self.expiries and self.expiries[0][0] <= now_ns and len(entries) < most:
+            _, rank = heappop(self.expiries)
             entry = self.mortal.pop(rank, None)
             if entry is not None:
                 entries.append(entry)
@@ -283,7 +293,7 @@ class RichOrder:
 
     def next_event_ns(self) -> int:
         """When something expires, or the rate lets the next be taken."""
-        event_ns = self._expiries[0][0] if self._expiries else FOREVER_NS
+        event_ns = self.expiries[0][0] if self.expiries else FOREVER_NS
         if self._rate is not None and self._blocked and len(self._order):
             event_ns = min(event_ns, self._rate.free_ns())
         return event_ns
@@ -300,21 +310,21 @@ class RichOrder:
 
     def waiting(self) -> int:
         """Messages that may be taken, but for the limits, and those in lines."""
-        return len(self._order) + self._keys.lined - len(self._void) + len(self._overdue)
+        return len(self._order) + self.keys.lined - len(self._void) + len(self._overdue)
 
     def entries(self) -> Iterator[Entry]:
         """All that waits: what is overdue, then what stands in order, then the lines."""
         yield from list(self._overdue.values())
         void = self._void
         yield from (entry for entry in self._order if rank_of(entry) not in void)
-        if self._keys.lined:
-            lined = sorted(self._keys.entries(), key=rank_of)
+        if self.keys.lined:
+            lined = sorted(self.keys.entries(), key=rank_of)
             yield from (entry for entry in lined if rank_of(entry) not in void)
 
     def oldest_first(self) -> Iterator[Entry]:
         """All that waits, by age; where that is the order anyway, at no cost for the rest."""
         if self._policy.order == "fifo" and not self._policy.fair:
-            parts = [list(self._overdue.values()), self._keys.entries()]
+            parts = [list(self._overdue.values()), self.keys.entries()]
             lists = [iter(sorted(part, key=rank_of)) for part in parts]
             found = merge(iter(self._order), *lists, key=rank_of)
             return (entry for entry in found if rank_of(entry) not in self._void)
@@ -322,13 +332,14 @@ class RichOrder:
 
     def clear(self) -> None:
         """Forget all that waits."""
-        self._keys.clear()
+        self.keys.clear()
         self._order = make_order(self._policy.order, fair=self._policy.fair)
         self._void.clear()
         self._line_due.clear()
         self._overdue.clear()
+        self._paced.clear()
         self.mortal.clear()
-        self._expiries.clear()
+        self.expiries.clear()
 
 
 def key_of(entry: Entry) -> str:

@@ -79,7 +79,7 @@ class Router:
         """The numbers of the queues that a message with this routing key goes to, each once."""
         found = self._found.get((topic, key))
         if found is None:
-            words = key.split(".")
+            words = key.split(".") if key else []
             bindings = self._bindings.get(topic, {})
             found = sorted({queue for (queue, _), p in bindings.items() if matches(p, words)})
             if len(self._found) >= _REMEMBERED_KEYS:

@@ -167,8 +167,15 @@ class BrokerState:
             buried = self.bury(queue, entry, attempts, now_ns, MAX_ATTEMPTS_REASON, error, late)
             if buried is not None:
                 return buried
+        return self._retry(queue, entry, attempts, due_ns, late)
+
+    @staticmethod
+    def _retry(
+        queue: QueueState, entry: Entry, attempts: int, due_ns: int, late: Late | None
+    ) -> list[Record]:
         queue.returned_count += 1
-        _show(queue, partial(queue.give_back, entry, attempts, due_ns), late)
+        show = partial(queue.give_back, entry, attempts, due_ns, queue.rich is not None)
+        _show(queue, show, late)
         return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
 
     def give_back(self, queue: QueueState, token: int, message_id: int) -> list[Record] | None:
@@ -198,10 +205,8 @@ class BrokerState:
         buried = self.bury(queue, entry, attempts, now_ns, reason, error, late)
         if buried is not None:
             return buried
-        queue.returned_count += 1
         due_ns = now_ns + queue.policy.retry.delay_ns(attempts, 1.0)
-        _show(queue, partial(queue.give_back, entry, attempts, due_ns), late)
-        return [Returned(queue.number, [entry[0]], [attempts], [due_ns])]
+        return self._retry(queue, entry, attempts, due_ns, late)
 
     def bury(
         self,
@@ -235,12 +240,24 @@ class BrokerState:
             due_ns=0,
             rank=self.numbers.next_id(now_ns),
             death=death,
-            expires_ns=0,
+            expires_ns=self._grave_expiry(target, now_ns),
             dedup="",
         )
         queue.dead_lettered += 1
         records.append(self._move(queue, target, entry, traits, late))
         return records
+
+    def _grave_expiry(self, target: QueueState, now_ns: int) -> int:
+        """Until when a dead-letter queue keeps a letter; 0: for ever.
+
+        Its time to live holds only where the letter's way ends there: between two queues that
+        are each other's dead-letter queue it would go to and fro for ever.
+        """
+        ends = target.policy.expired == "drop" or self.dead_letter_name(target) in (
+            None,
+            target.name,
+        )
+        return now_ns + target.ttl_ns if target.ttl_ns and ends else 0
 
     @staticmethod
     def _move(
@@ -255,26 +272,32 @@ class BrokerState:
     def redrive(self, queue: QueueState, most: int, now_ns: int) -> tuple[int, list[Record]]:
         """Put up to ``most`` dead letters that wait here back where they died: (how many, records).
 
-        They begin anew: no attempts, at the end of the order. A letter whose origin is unknown
-        (nobody's, or this queue itself) stays.
+        They begin anew: no attempts, at the end of the order, with the time to live that their
+        queue gives. A letter whose origin is unknown (nobody's, or this queue itself) stays.
         """
-        records: list[Record] = []
-        count = 0
-        for entry in queue.entries():
-            if count == most:
-                break
+        chosen: list[tuple[Entry, Traits, QueueState]] = []
+        for entry in queue.entries() if most > 0 else []:
             traits = entry[4]
             origin = self.by_name.get(letters.origin_of(traits.death)) if traits else None
             if traits is None or origin is None or origin is queue:
                 continue
-            queue.take_out([entry])
+            chosen.append((entry, traits, origin))
+            if len(chosen) == most:
+                break
+        if chosen:
+            queue.take_out([entry for entry, _, _ in chosen])
+        records: list[Record] = []
+        for entry, traits, origin in chosen:
             back = msgspec.structs.replace(
-                traits, rank=self.numbers.next_id(now_ns), death=b"", due_ns=0
+                traits,
+                rank=self.numbers.next_id(now_ns),
+                death=b"",
+                due_ns=0,
+                expires_ns=now_ns + origin.ttl_ns if origin.ttl_ns else 0,
             )
             queue.moved_out += 1
             records.append(self._move(queue, origin, entry, back, None))
-            count += 1
-        return count, records
+        return len(chosen), records
 
     def expire_waiting(self, queue: QueueState, now_ns: int, most: int) -> list[Record]:
         """Let messages whose time to live is over go, by the policy: dead letters, or dropped."""
@@ -300,7 +323,7 @@ class BrokerState:
         if not dropped:
             return []
         queue.dropped += len(dropped)
-        return [Settled(queue.number, [entry[0] for entry in dropped])]
+        return self._settled(queue, dropped)
 
     # time
 
@@ -362,9 +385,13 @@ class BrokerState:
         if not entries:
             return 0, []
         queue.purged += len(entries)
+        return len(entries), self._settled(queue, entries)
+
+    @staticmethod
+    def _settled(queue: QueueState, entries: list[Entry]) -> list[Record]:
         ids = [entry[0] for entry in entries]
         steps = range(0, len(ids), SETTLE_STEP)
-        return len(ids), [Settled(queue.number, ids[at : at + SETTLE_STEP]) for at in steps]
+        return [Settled(queue.number, ids[at : at + SETTLE_STEP]) for at in steps]
 
     def snapshot_attempts(self) -> list[Delivered]:
         """Every attempt count that a restart must know."""

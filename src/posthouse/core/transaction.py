@@ -42,7 +42,7 @@ class SettleStep:
 Step: TypeAlias = "PutStep | SettleStep"
 
 
-def problem(steps: list[Step]) -> QueueFull | LeaseExpired | None:
+def problem(steps: list[Step], now_ns: int = 0) -> QueueFull | LeaseExpired | None:
     """Why these steps cannot be committed now; None if they can.
 
     `QueueFull` may pass by waiting; `LeaseExpired` may not.
@@ -60,30 +60,39 @@ def problem(steps: list[Step]) -> QueueFull | LeaseExpired | None:
                 [step.message_id],
             )
         settled.add(key)
-    full = short_of_room(steps)
+    full = short_of_room(steps, now_ns)
     if full is not None:
         return QueueFull(f"queue {full.name!r} has no room for the transaction")
     return None
 
 
-def short_of_room(steps: list[Step]) -> QueueState | None:
-    """A queue that has no room for the puts; None if they all have.
+def short_of_room(steps: list[Step], now_ns: int = 0) -> QueueState | None:
+    """A queue that has no room for the puts, and cannot make it; None if there is none.
 
     Room that the transaction's own settlements free counts for its puts.
     """
+    for queue, count, size in _growth(steps, now_ns):
+        if queue.fits(count, size):
+            continue
+        if queue.policy.overflow != "drop_oldest" or not queue.droppable(count, size):
+            return queue
+    return None
+
+
+def _growth(steps: list[Step], now_ns: int) -> list[tuple[QueueState, int, int]]:
+    """The queues that have more in them afterwards: how many messages, how many bytes."""
     change: dict[int, tuple[QueueState, int, int]] = {}
     for step in steps:
         queue = step.queue
         _, count, size = change.get(queue.number, (queue, 0, 0))
         if isinstance(step, PutStep):
+            if step.traits and step.traits.dedup and queue.dedup.knows(step.traits.dedup, now_ns):
+                continue  # it was put before: nothing is added
             change[queue.number] = (queue, count + 1, size + len(step.body) + len(step.headers))
         elif queue.holds(step.token, step.message_id) and _leaves(step):
             size -= queue.held_size(step.token, step.message_id)
             change[queue.number] = (queue, count - 1, size)
-    for queue, count, size in change.values():
-        if (count > 0 or size > 0) and not queue.fits(count, size):
-            return queue
-    return None
+    return [row for row in change.values() if row[1] > 0 or row[2] > 0]
 
 
 def _leaves(step: SettleStep) -> bool:
@@ -106,6 +115,9 @@ def commit(
 ) -> tuple[list[Record], Late, list[int]]:
     """Do all steps: (records, what may be seen once they are durable, ids of the puts)."""
     records: list[Record] = []
+    for queue, count, size in _growth(steps, now_ns):
+        if queue.policy.overflow == "drop_oldest":
+            records += state.drop_oldest(queue, count, size)
     late: Late = []
     ids: list[int] = []
     original = 0

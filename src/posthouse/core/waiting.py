@@ -7,11 +7,13 @@ and the way back, and the sums that bound a queue. Invariants 1 to 4 of `queue` 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, merge
 from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Final
 
+from posthouse.core.leases import BatchLease, Lease
 from posthouse.core.orders import rank_of
 from posthouse.core.rich import RichOrder
 from posthouse.model import FOREVER_NS, QueuePolicy
@@ -33,6 +35,7 @@ class Waiting:
         "attempts",
         "delayed",
         "headed",
+        "leases",
         "live",
         "max_bytes",
         "max_messages",
@@ -52,6 +55,7 @@ class Waiting:
         self.returned: list[tuple[int, Entry]] = []
         self.delayed: list[tuple[int, int, Entry]] = []
         self.attempts: dict[int, int] = {}
+        self.leases: dict[int, Lease] = {}
         self.live = 0
         self.size_bytes = 0
         self.pending = 0
@@ -82,7 +86,7 @@ class Waiting:
     def entries(self) -> list[Entry]:
         """All that waits (not what is delayed), the next one first."""
         if self.rich is not None:
-            return self.rich.entries()
+            return list(self.rich.entries())
         if not self.returned:
             return list(self.ready)
         returned = (entry for _, entry in sorted(self.returned))
@@ -197,7 +201,7 @@ class Waiting:
         entries = [*self.entries(), *delayed]
         self.delayed.clear()
         if self.rich is not None:
-            self.rich.clear(delayed)
+            self.rich.clear()
         self.ready.clear()
         self.returned.clear()
         for entry in entries:
@@ -207,16 +211,31 @@ class Waiting:
 
     def drop_oldest(self, count: int, size_bytes: int) -> list[Entry]:
         """Take out what has waited longest until a put of this size fits, if that helps."""
-        dropped: list[Entry] = []
-        while not self.fits(count, size_bytes):
-            waiting = self.entries()
-            if not waiting:
-                break
-            short = max(self.live + count - self.max_messages, 1)
-            oldest = sorted(waiting, key=rank_of)[:short]
-            self.take_out(oldest)
-            dropped += oldest
+        dropped = self.droppable(count, size_bytes)
+        if dropped:
+            self.take_out(dropped)
         return dropped
+
+    def droppable(self, count: int, size_bytes: int) -> list[Entry]:
+        """What `drop_oldest` would take out: nothing where all that waits is not enough."""
+        short = self.live + count - self.max_messages
+        short_bytes = self.size_bytes + size_bytes - self.max_bytes
+        dropped: list[Entry] = []
+        if short > 0 or short_bytes > 0:
+            for entry in self._oldest_first():
+                dropped.append(entry)
+                short -= 1
+                short_bytes -= size_of(entry)
+                if short <= 0 and short_bytes <= 0:
+                    return dropped
+        return []
+
+    def _oldest_first(self) -> Iterable[Entry]:
+        if self.rich is not None:
+            return self.rich.oldest_first()
+        if not self.returned:
+            return self.ready
+        return merge((entry for _, entry in sorted(self.returned)), self.ready, key=rank_of)
 
     def gone(self, entries: list[Entry]) -> None:
         """Messages that were in flight are settled (invariant 1)."""
@@ -240,13 +259,19 @@ class Waiting:
         if entry[3]:
             self.headed = True
 
-    def give_back(self, entry: Entry, attempts: int, due_ns: int) -> None:
-        """A message that was in flight waits again: at once (``due_ns`` 0) or from a time on."""
+    def give_back(self, entry: Entry, attempts: int, due_ns: int, was_rich: bool = True) -> None:
+        """A message that was in flight waits again: at once (``due_ns`` 0) or from a time on.
+
+        ``was_rich``: this queue was rich already when the lease ended, if that was earlier.
+        """
         rank = rank_of(entry)
         if attempts > 0:
             self.attempts[rank] = attempts
         if self.rich is not None:
-            self.rich.give_back(entry, due_ns)
+            if was_rich:
+                self.rich.give_back(entry, due_ns)
+            else:
+                self.rich.arrive(entry, due_ns)
         elif due_ns:
             heappush(self.delayed, (due_ns, rank, entry))
         else:
@@ -276,7 +301,7 @@ class Waiting:
         """From now on this queue is more than first in, first out (see `rich`)."""
         if self.rich is not None:
             return self.rich
-        self.rich = rich = RichOrder(self.policy, self.delayed, self.in_flight() + self.reserved)
+        self.rich = rich = RichOrder(self.policy, self.delayed, self._out())
         for _, entry in self.returned:
             rich.arrive(entry, 0)
         for entry in self.ready:
@@ -284,6 +309,14 @@ class Waiting:
         self.returned.clear()
         self.ready.clear()
         return rich
+
+    def _out(self) -> int:
+        # Counted, not `in_flight`: what is on its way in is in none of its terms.
+        held = (
+            len(each.left or each.ids) if isinstance(each, BatchLease) else 1
+            for each in self.leases.values()
+        )
+        return self.reserved + sum(held)
 
     def in_flight(self) -> int:
         """Messages held by leases."""

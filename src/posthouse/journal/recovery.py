@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from posthouse.errors import LogDamaged, LogUnreadable
 from posthouse.journal.catalog import Catalog
@@ -245,8 +246,7 @@ class Recovery:
             self._report.truncated_at = (segment.path, scan.stop)
             self._report.truncated_bytes = scan.torn_bytes
         if self._oldest < self._numbers[0]:
-            name = segment_name(self._oldest)
-            raise LogDamaged(path_in(self._directory, name), 0, "the segment is missing")
+            self._refuse_missing(segment, append)
         if self._progress is not None:
             self._progress(len(self._numbers), len(self._numbers))
         return Recovered(
@@ -260,6 +260,15 @@ class Recovery:
             catalog=self._catalog,
             live=self._live,
         )
+
+    def _refuse_missing(self, segment: Segment, closed: bool) -> NoReturn:
+        """Segments are gone that, by the last sound frame, are needed."""
+        name = segment_name(self._oldest)
+        if not closed and segment.scan.torn_bytes:
+            # Not a crash: a segment goes only when the frame that lets it go is on disk.
+            why = f"a frame is damaged that was on disk before {name} could go, or that one is lost"
+            raise LogDamaged(segment.path, segment.scan.stop, why)
+        raise LogDamaged(path_in(self._directory, name), 0, "the segment is missing")
 
     def _replay(self, segment: Segment, frames: list[Frame], number: int) -> None:
         report = self._report

@@ -24,6 +24,7 @@ from posthouse.records import Delivered
 
 SLOT: Final = struct.Struct("<IIIHHQQ")
 SLOT_BYTES: Final = 32
+_EMPTY: Final = bytes(SLOT_BYTES)
 _REST: Final = struct.Struct("<IIHHQQ")
 _SEED: Final = 0x72696E67
 OVERFLOW_BANKS: Final = 16
@@ -59,6 +60,8 @@ class RingReplay:
         self._ranks: dict[int, int] = {}
         for offset in range(0, len(data) - SLOT_BYTES + 1, SLOT_BYTES):
             slot = data[offset : offset + SLOT_BYTES]
+            if slot == _EMPTY:
+                continue  # most are, and a checksum of each would be most of an opening
             checksum, epoch, queue, attempt, count, position, first = SLOT.unpack(slot)
             if zlib.crc32(slot[4:], _SEED) != checksum or not count:
                 continue

@@ -18,7 +18,7 @@ from posthouse.journal.format import (
     SETTLE_RESERVE_BYTES,
 )
 from posthouse.journal.options import MIB, LogOptions, Spare
-from posthouse.records import Put, Record, Settled
+from posthouse.records import Copied, Put, Record, Settled
 
 CHUNK_BYTES: Final = MIB
 """Prewritten in one job: between two of them commits get their turn."""
@@ -131,6 +131,8 @@ class Room:
         for record in records:
             if isinstance(record, Put):
                 self.live += len(record.entries)
+            elif isinstance(record, Copied):
+                self.live += 1
             elif isinstance(record, Settled):
                 self.live -= len(record.ids)
 

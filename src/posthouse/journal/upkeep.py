@@ -81,11 +81,15 @@ class Upkeep:
             while True:
                 await me.future
                 room = self._changed()
-                if room >= size_bytes or self._stopped:
+                if self._stopped:
+                    return room
+                first = self.line[0] is me
+                if first and room >= size_bytes:
                     return room
                 # Settlements took it. The place in line is kept.
                 me.future = loop.create_future()
-                self.work()
+                if first:
+                    self.work()
         finally:
             if me in self.line:
                 self.line.remove(me)
@@ -121,12 +125,14 @@ class Upkeep:
 
     def _wake(self, room: int) -> None:
         """Wake those at the head of the line for whom there is room, all together."""
+        taken = 0
         for waiting in self.line:
-            room -= waiting.size_bytes
-            if room < 0:
+            if waiting.size_bytes > room:
                 return
             if not waiting.future.done():
                 waiting.future.set_result(None)
+            taken += waiting.size_bytes
+            room = self._room.for_puts(self._opened() + taken)
 
     def _begin(self, need: Need) -> None:
         self._busy = True
@@ -165,9 +171,9 @@ class Upkeep:
         self.full = True
         # What fails for the first fails for all that want as much; the others are tried next.
         first = self.line[0].size_bytes if self.line else 0
-        for waiting in [waiting for waiting in self.line if waiting.size_bytes >= first]:
-            self.line.remove(waiting)
-            if not waiting.future.done():
+        for waiting in [*self.line]:
+            if waiting.size_bytes >= first and not waiting.future.done():
+                self.line.remove(waiting)
                 waiting.future.set_exception(StorageFull(str(error)))
         if self.line:
             self.work()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
+from time import sleep as stand_back
 from typing import Any, Final, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class ThreadWriter:
     def _stand_back(self) -> None:
         self._nudge = None
         if self._unfinished:
-            time.sleep(_STAND_BACK_S)
+            stand_back(_STAND_BACK_S)
             self._nudge = self._loop.call_later(_AGAIN_S, self._stand_back)
 
     def _finished(

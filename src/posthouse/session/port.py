@@ -7,14 +7,19 @@ the waiting form.
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Final
+
 from posthouse.core.orders import rank_of
 from posthouse.journal.group import Group
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
-from posthouse.session.base import RECORD_BYTES, shut_down_error
+from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, shut_down_error
 from posthouse.session.put import PutPort
 from posthouse.session.settle import SettlePort, settle_bytes
 from posthouse.session.take import TakePort
+
+REDRIVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
 
 class Port(PutPort, TakePort, SettlePort):
@@ -58,7 +63,7 @@ class Port(PutPort, TakePort, SettlePort):
             entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
             entries.sort(key=rank_of)
         else:
-            entries = state.entries()
+            entries = list(islice(state.rich.entries(), most))
         return [(entry, state.attempts.get(rank_of(entry), 0)) for entry in entries[:most]]
 
     def purge(self) -> tuple[int, Group | None]:
@@ -85,10 +90,12 @@ class Port(PutPort, TakePort, SettlePort):
         """
         engine = self._engine
         engine.check_loop()
-        engine.check_settle_room(RECORD_BYTES * most)
+        # As many as there is room for: it goes on from there when the next commit gave more.
+        most = min(most, max(engine.journal.settle_room // REDRIVE_BYTES, 1))
+        engine.check_settle_room(REDRIVE_BYTES * most)
         count, records = engine.state.redrive(self._state, most, engine.now_ns())
-        group = engine.keep(records) if records else None
-        return count, group
+        engine.keep_in_parts(records)
+        return count, engine.journal.last_group()
 
     def bind(self, topic: str, pattern: str) -> Group | None:
         """Let a topic's messages come here; what to wait for.

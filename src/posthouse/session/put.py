@@ -11,7 +11,7 @@ import msgspec
 from posthouse.core.transaction import PutStep
 from posthouse.engine import wrong_loop
 from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
-from posthouse.journal.format import PUT_OVERHEAD_BYTES, SETTLE_BYTES
+from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.journal.group import Group
 from posthouse.model import (
     MAX_BATCH_BYTES,
@@ -21,8 +21,9 @@ from posthouse.model import (
     check_seconds,
 )
 from posthouse.records import Entry, Traits
-from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, traits_room
+from posthouse.session.base import MOST_TRAITS_BYTES, PortBase, traits_room
 from posthouse.session.line import in_line_async
+from posthouse.session.settle import settle_bytes
 
 
 class PutPort(PortBase):
@@ -83,7 +84,10 @@ class PutPort(PortBase):
                     return known, journal.last_group()
         if size + PUT_OVERHEAD_BYTES + traits_room(traits) > journal.room or lane.line:
             return None
-        entry = state.put_one(engine.tick_ns or engine.tick(), kind, body, headers, traits)
+        now_ns = engine.tick_ns or engine.tick()
+        entry = state.put_one(now_ns, kind, body, headers, traits)
+        if entry is None and self._make_way(1, size):
+            entry = state.put_one(now_ns, kind, body, headers, traits)
         if entry is None:
             return None
         if traits is not None and traits.dedup:
@@ -140,6 +144,8 @@ class PutPort(PortBase):
         state = self._state
         now_ns = engine.tick_ns or engine.tick()
         entries = state.put_many(now_ns, kinds, bodies, size, headers, traits)
+        if entries is None and self._make_way(count, size):
+            entries = state.put_many(now_ns, kinds, bodies, size, headers, traits)
         if entries is None:
             return None
         sequence = engine.sequence + 1
@@ -201,8 +207,6 @@ class PutPort(PortBase):
             lane = self._lane
             while True:
                 self.check_open()
-                if state.policy.overflow == "drop_oldest" and not state.fits(count, size):
-                    self._drop_oldest(count, size)
                 if need > self._engine.journal.room:
                     await self._engine.journal.make_room(need)
                     continue
@@ -222,12 +226,17 @@ class PutPort(PortBase):
         async with asyncio.timeout(timeout_s):
             return await in_line_async(self._lane, try_it)
 
-    def _drop_oldest(self, count: int, size_bytes: int) -> None:
+    def _make_way(self, count: int, size_bytes: int) -> bool:
+        """Drop the oldest for a put of this size, if the policy says so and it then fits."""
+        state = self._state
+        if state.policy.overflow != "drop_oldest" or not state.could_fit(count, size_bytes):
+            return False
         engine = self._engine
-        engine.check_settle_room(RECORD_BYTES + SETTLE_BYTES * self._state.live)
-        records = engine.state.drop_oldest(self._state, count, size_bytes)
-        if records:
-            engine.keep(records)
+        engine.check_settle_room(settle_bytes(state.waiting()))
+        records = engine.state.drop_oldest(state, count, size_bytes)
+        for record in records:
+            engine.keep([record])
+        return bool(records)
 
     def _check_line(self, count: int, size_bytes: int) -> None:
         state = self._state

@@ -118,13 +118,14 @@ class Session:
         ]
 
     async def _room_for(self, steps: list[Step]) -> None:
-        queue = short_of_room(steps)
+        now_ns = self.engine.now_ns
+        queue = short_of_room(steps, now_ns())
         if queue is None:
             return
 
         def attempt() -> bool | None:
             # Its own acks count, and a lease that runs out in line ends the waiting.
-            if problem(steps) is None or short_of_room(steps) is not queue:
+            if problem(steps, now_ns()) is None or short_of_room(steps, now_ns()) is not queue:
                 return True
             if not all(step.queue.holds(step.token, step.message_id) for step in settles):
                 return True

@@ -38,7 +38,9 @@ class TakePort(PortBase):
         if not journal.instant:
             journal.delivered(state.number, [rank_of(taken[1])], taken[2])
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
+        if state.rich is not None:
+            engine.stir(lane)
+        elif state.next_deadline_ns < lane.scheduled_ns:
             engine.schedule(lane)
         return taken
 
@@ -70,7 +72,9 @@ class TakePort(PortBase):
             ranks = [rank_of(entry) for entry in lease.entries]
             journal.delivered(state.number, ranks, lease.attempts or 1)
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
+        if state.rich is not None:
+            engine.stir(lane)
+        elif state.next_deadline_ns < lane.scheduled_ns:
             engine.schedule(lane)
         return taken
 
@@ -96,7 +100,7 @@ class TakePort(PortBase):
             state.reserved += len(entries)
             self._lane.reservations.append(entries)
         if state.rich is not None:
-            engine.schedule(self._lane)
+            engine.stir(self._lane)
         return entries
 
     def lease_reserved(self, entry: Entry) -> tuple[int, Entry, int]:
@@ -117,7 +121,9 @@ class TakePort(PortBase):
         if not journal.instant:
             journal.delivered(state.number, [rank_of(entry)], taken[2])
         lane = self._lane
-        if state.next_deadline_ns < lane.scheduled_ns or state.rich is not None:
+        if state.rich is not None:
+            engine.stir(lane)
+        elif state.next_deadline_ns < lane.scheduled_ns:
             engine.schedule(lane)
         return taken
 
@@ -136,7 +142,9 @@ class TakePort(PortBase):
         for ever, where a cancelled task's traceback keeps its iterator alive.
         """
         state = self._state
-        if not state.reserved or state.waiting():
+        if not state.reserved or state.ready or state.returned:
+            return False
+        if state.rich is not None and state.rich.available(self._engine.now_ns()):
             return False
         lane = self._lane
         lane.reservations = [entries for entries in lane.reservations if entries]

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from posthouse.errors import BadArgument
+from posthouse.testing.judging.fate import Policies
 from posthouse.testing.judging.judge import Judge
 from posthouse.testing.trace import (
     Delivered,
@@ -24,9 +25,11 @@ from posthouse.testing.trace import (
     Outcome,
     PurgeStarted,
     PutStarted,
+    RedriveStarted,
     Remaining,
     Restarted,
     SettleStarted,
+    Started,
     Taking,
     TransactionStarted,
     Verb,
@@ -90,7 +93,7 @@ class History:
             event.at_ns = self._now_ns()
         self.events.append(event)
 
-    def _start(self, event: PutStarted | SettleStarted | TransactionStarted | PurgeStarted) -> Any:
+    def _start(self, event: Started) -> Any:
         self._operations += 1
         event.op = self._operations
         self.add(event)
@@ -163,6 +166,11 @@ class History:
         operation: Operation = self._start(PurgeStarted(queue))
         return operation
 
+    def redrive_started(self, queue: str) -> Operation:
+        """Dead letters of a queue are put back where they died."""
+        operation: Operation = self._start(RedriveStarted(queue))
+        return operation
+
     def iterating(self, queue: str, change: Literal[1, -1]) -> None:
         """An iterator was made (1), or closed (-1), that may set messages of the queue aside."""
         self.add(Iterating(queue, change))
@@ -193,14 +201,17 @@ class History:
         max_attempts: Mapping[str, int] | None = None,
         dead: Mapping[str, str | None] | None = None,
         drops: Collection[str] = (),
+        max_in_flight: Mapping[str, int] | None = None,
     ) -> list[str]:
         """Every broken promise, as a sentence; none if all were kept.
 
         ``max_attempts`` and ``dead`` are the queues' policies: by name, the limit (5 where not
         given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped);
-        ``drops`` names those that may drop what waits, to make room or because it is too old.
+        ``drops`` names those that may drop what waits, to make room or because it is too old;
+        ``max_in_flight`` says how many of a queue may be held at once, where that is limited.
         """
-        judge = Judge(max_attempts or {}, dead or {}, drops)
+        policies = Policies(max_attempts or {}, dead or {}, drops, max_in_flight or {})
+        judge = Judge(policies)
         for event in self.events:
             judge.see(event)
         return judge.verdict()

@@ -22,9 +22,8 @@ class SimWriter:
 
     Attributes:
         done: how many jobs have taken effect.
+        idle: as a writer's, where ``inline``; else False, so that every job takes this way.
     """
-
-    idle = False  # every job takes the writer's way
 
     def __init__(
         self,
@@ -33,6 +32,7 @@ class SimWriter:
         *,
         busy_s: float = 0.001,
         late_s: float = 0.0005,
+        inline: bool = False,
     ) -> None:
         self._loop = loop
         self._chance = chance
@@ -42,6 +42,7 @@ class SimWriter:
         self._told: deque[Callable[[], None]] = deque()
         self._under_way = False
         self._stopped = False
+        self._inline = self.idle = inline
         self.done = 0
 
     def submit(
@@ -49,6 +50,7 @@ class SimWriter:
     ) -> None:
         """Run ``job`` later, then ``done(result, error)``."""
         self._jobs.append((job, done))
+        self.idle = False
         if not self._under_way and not self._stopped:
             self._begin()
 
@@ -67,6 +69,7 @@ class SimWriter:
         self._jobs.clear()
         self._told.clear()
         self._stopped = True
+        self.idle = False
         if under_way is not None and cut is not None:
             cut(under_way)
 
@@ -98,5 +101,8 @@ class SimWriter:
         self._loop.call_later(self._chance.random() * self._late_s, self._tell)
 
     def _tell(self) -> None:
-        if self._told:
-            self._told.popleft()()
+        if not self._told:
+            return
+        tell = self._told.popleft()
+        self.idle = self._inline and not (self._jobs or self._told)
+        tell()

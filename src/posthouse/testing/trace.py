@@ -54,6 +54,14 @@ class PurgeStarted(msgspec.Struct, tag="purge", tag_field="event", omit_defaults
     at_ns: int | None = None
 
 
+class RedriveStarted(msgspec.Struct, tag="redrive", tag_field="event", omit_defaults=True):
+    """Dead letters are being put back where they died."""
+
+    queue: str
+    op: int = 0
+    at_ns: int | None = None
+
+
 class Ended(msgspec.Struct, tag="end", tag_field="event", omit_defaults=True):
     """An operation ended; ``why`` if it was not done, ``ids`` of what it put."""
 
@@ -107,7 +115,7 @@ class Remaining(msgspec.Struct, tag="remaining", tag_field="event", omit_default
     at_ns: int | None = None
 
 
-Started: TypeAlias = PutStarted | SettleStarted | TransactionStarted | PurgeStarted
+Started: TypeAlias = PutStarted | SettleStarted | TransactionStarted | PurgeStarted | RedriveStarted
 Event: TypeAlias = Started | Ended | Delivered | Iterating | Taking | Restarted | Remaining
 
 

@@ -12,9 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-import msgspec.inspect
-
+from posthouse.bodies import check_type
 from posthouse.errors import BadArgument
 from posthouse.message import Message
 from posthouse.model import check_queue_name, check_seconds
@@ -150,16 +148,12 @@ def _decodable(annotation: Any, handler: Handler) -> Any:
     if annotation is None or annotation is Any or annotation is object:
         return None
     try:
-        msgspec.json.Decoder(annotation)
-        why = "msgspec does not know it"
-        known = not isinstance(msgspec.inspect.type_info(annotation), msgspec.inspect.CustomType)
-    except TypeError as error:
-        known, why = False, str(error)
-    if not known:
+        check_type(annotation)
+    except BadArgument as error:
         raise BadArgument(
             f"{_name(handler)} takes a body of type {annotation!r}, which cannot be decoded "
-            f"({why}); annotate it with a type that msgspec knows, or with Any"
-        )
+            f"({error}); annotate it with a type that msgspec or pydantic knows, or with Any"
+        ) from error
     return annotation
 
 

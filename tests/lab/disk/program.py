@@ -47,12 +47,13 @@ class Program:
     history: History
     rng: Random
     names: Iterator[str]
-    big_bytes: int = 9000
+    big_bytes: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     held: list[Message[Any]] = field(default_factory=list)
 
     def declare(self) -> None:
         """The queues, with their policies."""
+        self.big_bytes = self.rng.choice((3000, 9000, 25_000))
         timeout = self.rng.choice((2.0, 30.0))
         self.broker.queue(PLAIN, visibility_timeout=timeout)
         self.broker.queue(SHORT, retry=Retry(max_attempts=LIMITS[SHORT]), visibility_timeout=1.0)
@@ -75,6 +76,10 @@ class Program:
             (6, self._pause),
             (8, self._turn),
             (4, self._wait),
+            # Some programs keep nothing, so that segments go and are used again; some take much
+            # at once, so that the attempts ring overflows.
+            (self.rng.choice((0, 0, 15)), self._drain),
+            (self.rng.choice((0, 1, 8)), self._burst),
         ]
         weights = [weight for weight, _ in verbs]
         calls = [call for _, call in verbs]
@@ -198,11 +203,24 @@ class Program:
         else:
             await work()
 
-    async def _ack_many(self) -> None:
+    async def _drain(self) -> None:
+        for name in await self.broker.queue_names():
+            queue = self.broker.queue(name)
+            while not queue.empty():
+                for message in await queue.get_many(50):
+                    self._took(message)
+        while self.held:
+            await self._ack_many(50)
+
+    async def _burst(self) -> None:
+        for _ in range(60):
+            await self._get()
+
+    async def _ack_many(self, most: int = 5) -> None:
         if not self.held:
             return
         name = self.held[-1].queue_name
-        mine = [message for message in self.held if message.queue_name == name][:5]
+        mine = [message for message in self.held if message.queue_name == name][:most]
         self.held = [message for message in self.held if message not in mine]
         ops = [self.history.settle_started("ack", m.queue_name, m.id, m.token) for m in mine]
         try:

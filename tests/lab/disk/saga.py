@@ -7,6 +7,7 @@ several, and asks the history checker: tokens, order, delays, attempts, limits, 
 from __future__ import annotations
 
 import asyncio
+import traceback
 from dataclasses import replace
 from random import Random
 
@@ -26,11 +27,21 @@ from tests.lab.disk.timeline import Timeline
 
 def saga(seed: int) -> tuple[list[str], History, int]:
     """One saga: (broken promises, its history, lives)."""
+    events: list[Event] = []
+    try:
+        count = _saga(seed, events)
+    except Exception:
+        # Opening or using what a crash left failed: that is a finding.
+        return [traceback.format_exc()], History(events=events), 1
+    history = History(events=events)
+    return history.problems(max_attempts=LIMITS, dead=DEAD), history, count
+
+
+def _saga(seed: int, events: list[Event]) -> int:
     rng = Random(f"saga {seed}")
     options = draw_options(rng)
     names, now_ns = new_names(), START_NS
     disk = SimDisk(record=True)
-    events: list[Event] = []
     count = rng.randrange(2, 5)
     # A loss of power takes with it what earlier lives left in the page cache: the history does
     # not know how many attempts that may be. `explore` mixes them.
@@ -41,14 +52,15 @@ def saga(seed: int) -> tuple[list[str], History, int]:
         life.watch = False
         life.live(rng, names, rng.choice((10, 40, 80)))
         now_ns = life.ended_ns
-        disk, events = _end(life, rng, only_kills)
+        disk, events[:] = _end(life, rng, only_kills)
     history = History(events=events)
     loop = SimLoop(rng.getrandbits(32), start_ns=now_ns)
     try:
         loop.run(_look(disk, replace(options, salt=salts(seed)), loop, rng, history))
     finally:
         loop.close()
-    return history.problems(max_attempts=LIMITS, dead=DEAD), history, count
+    events[:] = history.events
+    return count
 
 
 def _end(life: Life, rng: Random, only_kills: bool) -> tuple[SimDisk, list[Event]]:

@@ -472,7 +472,7 @@ def dead_letters_are_dropped_where_nobody_wants_them(run: Run) -> None:
     run.remaining(Q, [])
 
 
-@broken("of the same key was held")
+@broken("of its key was held")
 def two_of_a_key_at_once(run: Run) -> None:
     run.put_started(Q, ["a"], key="k").done([A])
     run.put_started(Q, ["b"], key="k").done([B])
@@ -549,6 +549,42 @@ def a_dedup_id_makes_a_retry_safe(run: Run) -> None:
     run.left()
 
 
+def redriven(run: Run) -> None:
+    """A message that died, and was put back."""
+    started(run)
+    run.settle("reject", A, 1)
+    run.redrive_started(DEAD).done()
+
+
+@fine
+def a_redriven_message_begins_anew(run: Run) -> None:
+    redriven(run)
+    run.got("a", A, 2, 1)
+    run.restarted("kill")
+    run.got("a", A, 3, 2)
+
+
+@fine
+def a_redrive_is_undone_by_a_kill(run: Run) -> None:
+    redriven(run)
+    run.got("a", A, 2, 1)
+    run.restarted("kill")
+    run.got("a", A, 3, 1, queue=DEAD)
+
+
+@broken("it can only be in: q.dead")
+def a_message_comes_back_without_a_redrive(run: Run) -> None:
+    started(run)
+    run.settle("reject", A, 1)
+    run.got("a", A, 2, 1)
+
+
+@broken("lost: 'a'")
+def a_redriven_message_is_lost(run: Run) -> None:
+    redriven(run)
+    run.left()
+
+
 @pytest.mark.parametrize("name", sorted(BROKEN))
 def test_a_broken_promise_is_found(name: str) -> None:
     what, script = BROKEN[name]
@@ -566,6 +602,16 @@ def test_a_kept_promise_is_left_alone(name: str) -> None:
     FINE[name](run)
     dead = None if name.startswith("dead_letters_are_dropped") else DEAD
     assert run.complaints(dead=dead) == []
+
+
+def test_too_many_in_flight_are_seen() -> None:
+    run = Run()
+    run.put("a", A)
+    run.put("b", B)
+    run.got("a", A, 1, lease_s=5.0)
+    run.got("b", B, 2, lease_s=5.0)
+    assert "the limit is 1" in run.problems(max_in_flight={Q: 1})[0]
+    assert run.problems(max_in_flight={Q: 2}) == []
 
 
 def test_an_operation_ends_once() -> None:

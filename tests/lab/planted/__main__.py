@@ -1,4 +1,4 @@
-"""`python -m tests.lab.planted [WORDS]`: plant each bug (whose name has WORDS) and see it caught."""
+"""`python -m tests.lab.planted [WORDS]`: plant each bug whose name has WORDS; see it caught."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def draw_job(random: Random, directory: str, life: int) -> Job:
         if "roll" in job.fail_at or "reclaim" in job.fail_at:
             job.operations = 500
     if death > 0.55:
-        job.kill_after_s = random.random() ** 2 * 0.05
+        job.kill_after_s = random.random() ** 2 * 0.03
     return job
 
 

@@ -28,6 +28,7 @@ class SlowFiles(RealFiles):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.syncs = 0
 
     def pwritev_sync(self, fd: int, parts: Sequence[Buffer], offset: int) -> None:

@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         if done:
             break
     sys.stdout.write(
-        f"lab schedule: {count:,} runs, {turns:,} turns in {took_s:.1f} s, {failures} failed\n"
+        f"lab schedule: {count:,} schedules ({turns:,} turns) in {took_s:.1f} s, "
+        f"{failures} failed (seed base {given.seed})\n"
     )
     return 1 if failures else 0
 

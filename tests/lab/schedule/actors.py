@@ -225,7 +225,10 @@ class Actors:
                 respawn(number)
             elif kind < 0.85:
                 try:
-                    await self._script.purge(self._queue())
+                    if self._dead and chance.random() < 0.5:
+                        await self._script.redrive(chance.choice(self._dead))
+                    else:
+                        await self._script.purge(self._queue())
                 except Over:
                     return
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,26 +62,36 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--at", type=int)
     parser.add_argument("--when", choices=WHENS, default="waiting")
     parser.add_argument("--ending", choices=ENDINGS, default="stay")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds")
     parser.add_argument("--trace", action="store_true")
     given = parser.parse_args(arguments)
+    started_s = time.monotonic()
     count = failures = 0
-    for scene in given.scene or sorted(SCENES):
-        for kind in given.backend or ["memory", "log"]:
-            if given.at is not None:
-                shot = Shot(scene, kind, given.at, given.when, given.ending, given.seed)
-                fired = iter([(shot, shot.fire())])
-            else:
-                fired = shots(scene, kind, given.seed)
-            for shot, outcome in fired:
-                count += outcome.hit
-                if given.trace:
-                    sys.stdout.write(outcome.history)
-                if outcome.problems:
-                    failures += 1
-                    sys.stdout.write("\n  ".join([shot.command(), *outcome.problems]) + "\n")
-    sys.stdout.write(f"lab cancel: {count:,} cancellations, {failures} failed\n")
+    for shot, outcome in _chosen(given):
+        count += outcome.hit
+        if given.trace:
+            sys.stdout.write(outcome.history)
+        if outcome.problems:
+            failures += 1
+            sys.stdout.write("\n  ".join([shot.command(), *outcome.problems]) + "\n")
+    took_s = time.monotonic() - started_s
+    sys.stdout.write(
+        f"lab cancel: {count:,} cancellations in {took_s:.1f} s, {failures} failed "
+        f"(seed base {given.seed})\n"
+    )
     return 1 if failures else 0
+
+
+def _chosen(given: argparse.Namespace) -> Iterator[tuple[Shot, Outcome]]:
+    for seed in range(given.seed, given.seed + given.seeds):
+        for scene in given.scene or sorted(SCENES):
+            for kind in given.backend or ["memory", "log"]:
+                if given.at is None:
+                    yield from shots(scene, kind, seed)
+                    continue
+                shot = Shot(scene, kind, given.at, given.when, given.ending, seed)
+                yield shot, shot.fire()
 
 
 if __name__ == "__main__":

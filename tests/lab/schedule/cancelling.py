@@ -134,6 +134,7 @@ class Outcome:
 def new_world(seed: int, kind: Kind) -> World:
     """Plain policies: what is looked at here is the cancellation."""
     world = World(seed, kind)
+    world.may_inline = False  # a call that does not wait cannot be cancelled
     retry = Retry(max_attempts=5, first_s=0.0, jitter=False)
     world.plans = {
         "a": Plan("a", LEASE_S, retry, "a.dead", None, "wait"),

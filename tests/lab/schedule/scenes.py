@@ -455,6 +455,78 @@ async def purge(on: Scene) -> None:
 
 
 @scene
+async def redrive(on: Scene) -> None:
+    """Dead letters go back, and who waits there is woken."""
+    await on.enter()
+    await on.script.put_many(on.free, 2)
+    for message in await on.script.get_many(on.free, 2, None):
+        await on.script.reject(message)
+    others = [on.task(on.take_and_ack(on.free)) for _ in range(2)]
+    await on.turns()
+    victim = on.victim(on.script.redrive(on.broker.queue("a.dead")))
+    await victim.ended()
+    for other in others:
+        await other
+
+
+@scene
+async def put_deduplicated(on: Scene) -> None:
+    """Two puts under one dedup id: one is stored, and both are told when it is on disk."""
+    await on.enter()
+    victim = on.victim(on.script.put(on.free, dedup="d"))
+    other = on.task(on.script.put(on.free, dedup="d"))
+    await victim.ended()
+    await other
+    await on.script.put(on.free, dedup="d")
+
+
+@scene
+async def publish(on: Scene) -> None:
+    """A topic with one queue that is full: as a put that waits."""
+    await on.enter()
+    topic = on.broker.topic("t")
+    await on.full.bind(topic)
+    await on.script.put(on.full)
+
+    async def call() -> None:
+        body = on.world.body()
+        operation = on.script.history.put_started("b", [body.partition(":")[0]])
+        ids = await on.script.putting(operation, topic.publish(body, key="x"))
+        operation.done([ids["b"]])
+
+    victim = on.victim(call())
+    await on.turns()
+    other = on.task(on.script.put(on.full))
+    await _make_room(on, victim.task, other)
+
+
+@scene
+async def bind(on: Scene) -> None:
+    """A binding is there or not; the topic can be used."""
+    await on.enter()
+    topic = on.broker.topic("t")
+    await on.victim(on.free.bind(topic, "a.*")).ended()
+    await on.victim(on.free.unbind(topic, "a.*")).ended()
+    await on.full.bind(topic)
+    assert ("b", "#") in await topic.bindings()
+
+
+@scene
+async def get_of_a_key(on: Scene) -> None:
+    """The next of a key comes when the one before it is settled."""
+    await on.enter()
+    await on.script.put(on.free, key="k")
+    message = await on.take(on.free)
+    await on.script.put(on.free, key="k")
+    victim = on.victim(on.take_and_ack(on.free))
+    await on.turns()
+    other = on.task(on.take_and_ack(on.free))
+    await on.turns()
+    await on.script.ack(message)
+    await _serve(on, victim, other)
+
+
+@scene
 async def join(on: Scene) -> None:
     """Two wait for the end."""
     await on.enter()

@@ -328,6 +328,19 @@ class Script:
             raise
         operation.done()
 
+    async def redrive(self, queue: Queue[Any]) -> None:
+        """`Queue.redrive`, of a dead-letter queue."""
+        operation = self.history.redrive_started(queue.name)
+        try:
+            await queue.redrive()
+        except BrokerClosed as error:
+            operation.unknown(error)  # it goes in steps
+            raise Over from error
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            operation.unknown(error)
+            raise
+        operation.done()
+
 
 async def _await(receipt: Any) -> Any:
     return await receipt

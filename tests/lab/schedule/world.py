@@ -33,9 +33,9 @@ MORE: Final[tuple[dict[str, Any], ...]] = (
     {"fair": True, "max_in_flight_per_key": None},
     {"max_in_flight_per_key": 2},
     {"max_in_flight": 1},
-    {"max_in_flight": 3, "rate": "100/s"},
-    {"rate": "50/s"},
-    {"rate_per_key": "100/s"},
+    {"max_in_flight": 3, "rate": "5/s"},
+    {"rate": "2/s"},
+    {"rate_per_key": "5/s"},
     {"ttl": 0.02, "expired": "drop"},
     {"ttl": 0.05, "expired": "dead_letter"},
     {"ttl": 0.05, "max_in_flight": 1},
@@ -79,8 +79,8 @@ class Plan:
 
     @property
     def ordered(self) -> bool:
-        """Whether what waits is delivered in the order of its ids."""
-        return self.more.get("order", "fifo") == "fifo" and "fair" not in self.more
+        """Whether what waits is delivered in the order of its ids (within a key, if keyed)."""
+        return not self.more.keys() & {"order", "fair", "max_in_flight_per_key"}
 
     @property
     def drops(self) -> bool:
@@ -91,7 +91,7 @@ class Plan:
     def keyed(self) -> bool:
         """Whether the messages of one key are delivered one at a time, in order."""
         plain = self.more.get("order", "fifo") == "fifo"
-        return plain and self.more.get("max_in_flight_per_key", 1) == 1
+        return bool(plain and self.more.get("max_in_flight_per_key", 1) == 1)
 
     def queue(self, broker: Broker) -> Queue[Any]:
         """A handle on it."""
@@ -123,6 +123,7 @@ class World:
     problems: list[str] = field(default_factory=list)
     loop: SimLoop = field(init=False)
     writer: SimWriter | None = None
+    may_inline: bool = True
     bodies: int = 0
     dedups: dict[str, str] = field(default_factory=dict)
 
@@ -193,7 +194,10 @@ class World:
     def _make_writer(self, loop: object) -> SimWriter:
         chance = self.chance
         busy_s = chance.choice([0.0, 0.001, 0.02])
-        self.writer = SimWriter(self.loop, chance, busy_s=busy_s, late_s=busy_s / 2)
+        inline = chance.random() < 0.5
+        self.writer = SimWriter(
+            self.loop, chance, busy_s=busy_s, late_s=busy_s / 2, inline=inline and self.may_inline
+        )
         return self.writer
 
     def kill(self) -> Literal["kill", "crash"]:
@@ -245,6 +249,11 @@ class World:
             *self.history.problems(
                 max_attempts={p.name: p.retry.max_attempts for p in self.plans.values()},
                 dead={plan.name: plan.dead for plan in self.plans.values()},
+                max_in_flight={
+                    plan.name: plan.more["max_in_flight"]
+                    for plan in self.plans.values()
+                    if "max_in_flight" in plan.more
+                },
                 drops=[plan.name for plan in self.plans.values() if plan.drops],
             ),
         ]

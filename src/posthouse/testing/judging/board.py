@@ -121,7 +121,7 @@ class Board:
 
     def waits(self, queue: str, fate: Fate) -> None:
         """The message waits here for certain, and its place in the order is known."""
-        if not fate.id.startswith(">"):
+        if not fate.id.startswith(">") and not fate.fleeting:
             self.waiting.setdefault(queue, {})[fate.id] = fate
 
     def waits_not(self, fate: Fate) -> None:
@@ -143,6 +143,7 @@ class Board:
         if fate.fleeting and queue not in fate.where and queue == self.policies.dead(fate.home):
             fate.where = {queue: (1, 1)}
             fate.fleeting = False
+            fate.due_ns = 0
         if queue not in fate.where and not (fate.held and queue == fate.queue):
             places = ", ".join(sorted(fate.where)) or "none"
             self.say(f"{body!r} is in queue {queue!r}; it can only be in: {places}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from posthouse.model import NANOSECONDS
@@ -32,15 +33,18 @@ class Deliveries:
         self._check_attempts(fate, event, name)
         self._check_time(fate, event, name)
         self._check_key(fate, event, name)
+        self._check_in_flight(fate, event, name)
         self._check_order(fate, event, name)
         board.waits_not(fate)
         self._deliver(fate, event)
 
     def _deliver(self, fate: Fate, event: Delivered) -> None:
         board = self._board
-        if event.queue not in (fate.home, fate.queue):
+        if event.queue != (fate.queue or fate.home):
             fate.native = False
-            fate.moved_life = board.life
+            fate.moved_life, fate.moved_from = board.life, fate.where
+        elif fate.where.keys() - {event.queue}:
+            fate.moved_life, fate.moved_from = board.life, fate.where
         fate.token, fate.queue, fate.attempts = event.token, event.queue, event.attempts
         fate.version += 1
         fate.held = True
@@ -64,15 +68,28 @@ class Deliveries:
             board.say(f"{name} was delivered, though it had waited too long")
 
     def _check_key(self, fate: Fate, event: Delivered, name: str) -> None:
-        board = self._board
-        if fate.key is None or event.queue != fate.home or event.at_ns is None:
+        if fate.key is None or event.queue != fate.home:
             return
-        for other in board.fates.values():
-            if other.key != fate.key or other is fate or other.queue != event.queue:
-                continue
-            ends_ns = board.ends_ns.get(other.token, 0)
-            if other.held and not other.settling and event.at_ns < ends_ns:
-                board.say(f"{name} was delivered while {other.body!r} of the same key was held")
+        for other in self._held(event):
+            if other.key == fate.key and other is not fate:
+                self._board.say(f"{name} was delivered while {other.body!r} of its key was held")
+
+    def _check_in_flight(self, fate: Fate, event: Delivered, name: str) -> None:
+        most = self._board.policies.max_in_flight(event.queue)
+        if most is not None:
+            held = sum(other is not fate for other in self._held(event))
+            if held >= most:
+                self._board.say(f"{name} was delivered while {held} were held; the limit is {most}")
+
+    def _held(self, event: Delivered) -> Iterator[Fate]:
+        """What is certainly held of the delivery's queue, before it."""
+        if event.at_ns is None:
+            return
+        ends_ns = self._board.ends_ns
+        for fate in self._board.fates.values():
+            here = fate.held and not fate.settling and fate.queue == event.queue
+            if here and event.at_ns < ends_ns.get(fate.token, 0):
+                yield fate
 
     def _check_holder(self, fate: Fate, event: Delivered, name: str) -> None:
         board = self._board

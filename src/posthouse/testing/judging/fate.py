@@ -7,6 +7,7 @@ whether it may be gone.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -42,6 +43,7 @@ class Fate:
         puts: how often it was put, under one dedup id.
         fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
         expires_ns: it must not be delivered for the first time after this; 0: whenever.
+        moved_from: where it may have been before that.
         acking: transactions that ack it and whose outcome is not known.
     """
 
@@ -64,6 +66,7 @@ class Fate:
     due_ns: int | None = 0
     native: bool = True
     moved_life: int = -1
+    moved_from: Where = field(default_factory=dict)
     key: str | None = None
     puts: int = 1
     fleeting: bool = False
@@ -102,11 +105,16 @@ class Policies:
     """Limits and dead-letter queues by queue name. See `History.problems`."""
 
     def __init__(
-        self, max_attempts: dict[str, int], dead: dict[str, str | None], drops: frozenset[str]
+        self,
+        max_attempts: Mapping[str, int],
+        dead: Mapping[str, str | None],
+        drops: Collection[str],
+        max_in_flight: Mapping[str, int],
     ) -> None:
-        self._max_attempts = max_attempts
-        self._drops = drops
+        self._max_attempts = dict(max_attempts)
         self._dead = dict(dead)
+        self._drops = frozenset(drops)
+        self._max_in_flight = dict(max_in_flight)
         for target in dead.values():
             if target is not None:
                 # A dead-letter queue that nobody declared is its own.
@@ -115,6 +123,10 @@ class Policies:
     def most(self, queue: str) -> int:
         """How often a message of the queue is delivered at most."""
         return self._max_attempts.get(queue, 5)
+
+    def max_in_flight(self, queue: str) -> int | None:
+        """How many of the queue may be held at once; None: any number."""
+        return self._max_in_flight.get(queue)
 
     def drops(self, queue: str) -> bool:
         """Whether the queue may drop what waits."""

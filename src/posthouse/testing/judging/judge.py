@@ -7,8 +7,6 @@ transactions and batches, delays; and that nothing is said to be settled that co
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
 from posthouse.testing.judging.board import Board, Under, after
 from posthouse.testing.judging.deliveries import Deliveries
 from posthouse.testing.judging.fate import Fate, Policies, Put
@@ -22,6 +20,7 @@ from posthouse.testing.trace import (
     Iterating,
     PurgeStarted,
     PutStarted,
+    RedriveStarted,
     Remaining,
     Restarted,
     SettleStarted,
@@ -33,13 +32,8 @@ from posthouse.testing.trace import (
 class Judge:
     """Sees a history's events in order; `verdict` has the broken promises."""
 
-    def __init__(
-        self,
-        max_attempts: Mapping[str, int],
-        dead: Mapping[str, str | None],
-        drops: Collection[str],
-    ) -> None:
-        self._board = Board(Policies(dict(max_attempts), dict(dead), frozenset(drops)))
+    def __init__(self, policies: Policies) -> None:
+        self._board = Board(policies)
         self._deliveries = Deliveries(self._board)
         self._settlements = Settlements(self._board)
         self._lives = Lives(self._board)
@@ -61,6 +55,8 @@ class Judge:
                 self._settlements.transaction_started(event)
             case PurgeStarted():
                 self._purge_started(event)
+            case RedriveStarted():
+                self._redrive_started(event)
             case Iterating():
                 board.iterators[event.queue] = board.iterators.get(event.queue, 0) + event.change
             case Taking():
@@ -95,7 +91,10 @@ class Judge:
         due_ns = after(event.at_ns, event.delay_s)
         for body in event.bodies:
             if event.again and body in board.fates:
-                board.fates[body].puts += 1
+                fate = board.fates[body]
+                fate.puts += 1
+                if fate.put == "failed":
+                    fate.put = "open"
                 continue
             fate = board.new(event.queue, body, event.op, due_ns)
             fate.key = event.key
@@ -145,6 +144,15 @@ class Judge:
                 fate.causes.discard(event.op)
                 if fate.gone == "maybe" and not fate.causes:
                     fate.gone = "no"
+
+    def _redrive_started(self, event: RedriveStarted) -> None:
+        self._board.start(event)
+        for fate in self._board.fates.values():
+            if event.queue in fate.where and event.queue != fate.home:
+                # It begins anew, with no attempts and in another place.
+                fate.native = False
+                self._board.waits_not(fate)
+                fate.may_be_in({fate.home: (1, 1)})
 
     def _ended(self, end: Ended) -> None:
         board = self._board

@@ -81,7 +81,10 @@ class Lives:
         if fate.soft:
             board.waits_not(fate)
             fate.due_ns = 0
-        if lost_ring or fate.moved_life == board.life - 1:
-            # A dead letter may be seen before its move is on disk; undone, it takes along what
+        moved = fate.moved_life == board.life - 1
+        if moved:
+            # What changed queues may be seen before that is on disk; undone, it takes along what
             # happened to the message there.
+            fate.may_be_in(fate.moved_from)
+        if lost_ring or moved:
             fate.where = {queue: (1, high) for queue, (_, high) in fate.where.items()}

@@ -1,0 +1,73 @@
+"""pydantic's models. pydantic is imported only once a program's own type needs it.
+
+A model is put as what its own JSON says (by alias), and read by its own rules for JSON, which are
+stricter or laxer as the model has it.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+_json = msgspec.json.Encoder(decimal_format="string")
+
+
+def is_model(body_type: Any) -> bool:
+    """Whether pydantic made this class (a model, or a dataclass of pydantic's)."""
+    return isinstance(body_type, type) and hasattr(body_type, "__pydantic_validator__")
+
+
+def mentions_model(body_type: Any) -> bool:
+    """Whether the type is a model or is spelled with one, like ``list[Model]``."""
+    return is_model(body_type) or any(map(mentions_model, typing.get_args(body_type)))
+
+
+def to_plain(value: object) -> object:
+    """A model as plain values: msgspec asks here about objects that it does not know."""
+    if not is_model(type(value)):
+        raise NotImplementedError  # msgspec's way to say: of a type that is not supported
+    model: Any = value
+    return model.model_dump(mode="json", by_alias=True, round_trip=True)
+
+
+def from_plain(wanted: Any, value: Any) -> Any:
+    """Plain values as a model inside another type: msgspec asks here about types it does not know.
+
+    What is not a model's is left as it is, and msgspec says that it is of another type.
+    """
+    if is_model(wanted) and not isinstance(value, bytes):
+        return wanted.model_validate_json(_json.encode(value))
+    return value
+
+
+def validators(body_type: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
+    """Two functions that read JSON text, and plain values, as the type.
+
+    Raises:
+        pydantic's own errors: it cannot make sense of the type.
+    """
+    import pydantic
+
+    adapter: Any = pydantic.TypeAdapter(body_type)
+
+    def from_value(value: Any) -> Any:
+        # By way of JSON, because a strict model takes a date in a str only there.
+        if isinstance(value, bytes):
+            return adapter.validate_python(value)
+        return adapter.validate_json(_json.encode(value))
+
+    return adapter.validate_json, from_value
+
+
+def describe(error: Exception) -> str:
+    """What is wrong, on one line; pydantic's errors without the values, which may be private."""
+    try:
+        errors: Any = error.errors(include_url=False, include_input=False)  # type: ignore[attr-defined]
+        return "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'the body'}: {each['msg']}" for each in errors[:5]
+        )
+    except (AttributeError, TypeError, KeyError):
+        return str(error)
