@@ -204,7 +204,9 @@ class Engine:
             if isinstance(record, Returned):
                 self.lane(record.queue).wake_getters(len(record.ids))
             elif isinstance(record, Moved):
-                self.lane(record.target).wake_getters(1)
+                lane = self.lane(record.target)
+                lane.wake_getters(1)
+                self.schedule(lane)
         for number in {record.queue for record in records if not isinstance(record, LOG_RECORDS)}:
             lane = self.lane(number)
             lane.left()
@@ -233,7 +235,7 @@ class Engine:
         lane.state.publish(entries)
         if entries[0][4] is not None:
             self.schedule(lane)
-        if lane.getters:
+        if lane.getters or lane.selectors:
             lane.wake_getters(len(entries))
 
     def _show_late(self, late: Late) -> None:
@@ -343,7 +345,7 @@ class Engine:
         """
         rich = lane.state.rich
         if rich is not None:
-            if lane.getters and rich.available(self.tick_ns or self.now_ns()):
+            if (lane.getters or lane.selectors) and rich.available(self.tick_ns or self.now_ns()):
                 lane.wake_getters(1)
             self.schedule(lane)
 

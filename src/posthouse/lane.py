@@ -35,6 +35,7 @@ class Lane:
         "putters",
         "reservations",
         "scheduled_ns",
+        "selectors",
         "shut",
         "state",
         "watched",
@@ -44,6 +45,8 @@ class Lane:
         self.state = state
         self.loop = loop
         self.getters: deque[asyncio.Future[None]] = deque()
+        # Consumers that wait for some messages only: each has to look at every one.
+        self.selectors: list[asyncio.Future[None]] = []
         self.putters: deque[Putter] = deque()
         self.joiners: list[asyncio.Future[None]] = []
         # What iterators have set aside; each list is shared with its iterator, the next one last.
@@ -54,13 +57,28 @@ class Lane:
         self.shut = False
 
     def wake_getters(self, count: int) -> None:
-        """Wake up to ``count`` consumers."""
+        """Wake up to ``count`` consumers, and all that wait for some messages only."""
+        if self.selectors:
+            self._wake_selectors()
         getters = self.getters
         while getters and count > 0:
             getter = getters.popleft()
             if not getter.done():
                 getter.set_result(None)
                 count -= 1
+
+    def _wake_selectors(self) -> None:
+        selectors, self.selectors = self.selectors, []
+        for selector in selectors:
+            if not selector.done():
+                selector.set_result(None)
+
+    def next_arrival(self) -> asyncio.Future[None]:
+        """Done when the next message came, or came back. Cancel it if it is not awaited."""
+        self.selectors = [each for each in self.selectors if not each.done()]
+        selector: asyncio.Future[None] = self.loop.create_future()
+        self.selectors.append(selector)
+        return selector
 
     async def readable(self) -> None:
         """Return when a message may be waiting; check again, another may have been faster."""
@@ -107,7 +125,8 @@ class Lane:
 
     def fail(self, error: Exception, *, joiners: bool = True) -> None:
         """Raise ``error`` from everybody who waits (from ``joiners`` too, or not)."""
-        waiters = [*self.getters]
+        waiters = [*self.getters, *self.selectors]
+        self.selectors.clear()
         if joiners:
             waiters += self.joiners
             self.joiners.clear()

@@ -12,11 +12,14 @@ from typing import Any, Final, Generic, TypeVar, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
+from posthouse.core.filters import Filter
+from posthouse.core.leases import BatchLease
 from posthouse.core.router import check_pattern
 from posthouse.errors import (
     BadArgument,
     QueueEmpty,
 )
+from posthouse.found import PAGE_MESSAGES, Found
 from posthouse.iteration import PREFETCH_MESSAGES, QueueIterator
 from posthouse.message import Message, Source, ack_together, id_text
 from posthouse.model import (
@@ -168,18 +171,26 @@ class Queue(Generic[T]):
     # get
 
     async def get(
-        self, *, timeout: float | None = None, visibility_timeout: float | None = None
+        self,
+        *,
+        where: str | None = None,
+        timeout: float | None = None,
+        visibility_timeout: float | None = None,
     ) -> Message[T]:
         """Take the next message, waiting for one; it is this consumer's while the lease lasts.
 
         Cancelled while waiting, nothing is taken.
 
         Args:
+            where: take the next one that matches this filter; see `posthouse.core.filters`. What
+                stands behind its key, or is held up by a limit, is passed over. Looking through
+                what waits takes its time, which ``timeout`` does not cut short.
             timeout: seconds to wait (None: for ever).
             visibility_timeout: the lease's length in seconds (None: the queue's).
 
         Raises:
             TimeoutError: none came within ``timeout``.
+            FilterError: ``where`` is not a filter.
             QueueShutDown: the handle was shut down (and nothing waits).
         """
         port = self.port
@@ -188,6 +199,8 @@ class Queue(Generic[T]):
             if visibility_timeout is None
             else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
         )
+        if where is not None:
+            return (await self._select(where, 1, timeout, lease_ns))[0]
         taken = port.take_one(lease_ns)
         if taken is None:
             if timeout is None:
@@ -207,6 +220,7 @@ class Queue(Generic[T]):
         self,
         most: int = PREFETCH_MESSAGES,
         *,
+        where: str | None = None,
         timeout: float | None = None,
         visibility_timeout: float | None = None,
     ) -> list[Message[T]]:
@@ -226,6 +240,8 @@ class Queue(Generic[T]):
             if visibility_timeout is None
             else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
         )
+        if where is not None:
+            return await self._select(where, most, timeout, lease_ns)
         taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
         if taken is None:
             if timeout is not None:
@@ -234,7 +250,17 @@ class Queue(Generic[T]):
                 while taken is None:
                     await port.readable()
                     taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
-        token, lease = taken
+        return self._delivered(*taken)
+
+    async def _select(
+        self, where: str, most: int, timeout: float | None, lease_ns: int
+    ) -> list[Message[T]]:
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+        taken = await self.port.select(Filter(where), most, GET_MANY_BYTES, lease_ns, timeout)
+        return self._delivered(*taken)
+
+    def _delivered(self, token: int, lease: BatchLease) -> list[Message[T]]:
         source = self._source
         if lease.attempts is None:
             return list(map(Message, repeat(source), lease.entries, repeat(token), repeat(1)))
@@ -322,6 +348,32 @@ class Queue(Generic[T]):
         return [
             Message(self._source, entry, 0, attempts) for entry, attempts in self.port.peek(most)
         ]
+
+    def find(
+        self,
+        where: str | None = None,
+        *,
+        order: str = "id",
+        limit: int = PAGE_MESSAGES,
+        cursor: str | None = None,
+    ) -> Found[T]:
+        """What waits or is delayed and matches a filter: a page of it, or all, to act on.
+
+        ``page = await queue.find("body.amount > 100")``, or
+        ``count = await queue.find("body.amount > 100").delete()``; see `Found`.
+
+        Args:
+            where: a filter (None: everything); see `posthouse.core.filters`.
+            order: ``"id"`` (by age), ``"-id"``, ``"priority"`` or ``"-priority"``.
+            limit: messages in a page, 1 to 100,000.
+            cursor: a page's, to go on after it.
+
+        Raises:
+            FilterError: ``where`` is not a filter; the text has a caret under the fault.
+            BadArgument: another argument is not allowed.
+        """
+        filter_ = None if where is None else Filter(where)
+        return Found(self._source, filter_, order, limit, cursor)
 
     async def purge(self) -> int:
         """Delete every message that waits or is delayed, durably; returns how many."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from posthouse.journal.format import FORMAT_VERSION, SegmentHeader
+from posthouse.journal.log import Log
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import (
     Bound,
@@ -27,11 +28,18 @@ from posthouse.records import (
     Record,
     Remembered,
     Returned,
-    Settled,
     Traits,
 )
-from tests.journal.logs import DIRECTORY, NOW_NS, SMALL, Bench, salts, small_options
-from tests.journal.memory import MemoryFiles
+from tests.journal.logs import (
+    DIRECTORY,
+    NOW_NS,
+    SMALL,
+    Bench,
+    open_records,
+    salts,
+    small_options,
+)
+from tests.journal.memory import Inode, MemoryFiles
 
 GOLDEN = Path(__file__).with_name("golden")
 RECORDS = "records.jsonl"
@@ -181,14 +189,25 @@ def _trimmed(files: MemoryFiles) -> dict[str, bytes]:
     return kept
 
 
+def files_of(directory: Path) -> MemoryFiles:
+    """A copy of a log's files."""
+    files = MemoryFiles()
+    for path in directory.iterdir():
+        files.names[f"{DIRECTORY}/{path.name}"] = Inode(bytearray(path.read_bytes()))
+    return files
+
+
+def read_log(directory: Path) -> tuple[Log, list[Record]]:
+    """Open a copy of a log; its records."""
+    return open_records(files_of(directory), small_options(salt=salts(99)))
+
+
 def make(target: Path) -> None:
     """Write the logs of this version.
 
     Raises:
         FileExistsError: there are some.
     """
-    from tests.journal.test_golden import read_log  # it knows how they are opened
-
     target.mkdir(parents=True)
     for name in ("closed", "crashed"):
         directory = target / name

@@ -10,25 +10,11 @@ import pytest
 
 import posthouse.records
 from posthouse.journal.format import FORMAT_VERSION
-from posthouse.journal.log import Log
 from posthouse.records import Opened, Put, Record
-from tests.journal.goldens import GOLDEN, RECORDS, covers, make, shown
-from tests.journal.logs import DIRECTORY, Bench, live_messages, open_records, salts, small_options
-from tests.journal.memory import Inode, MemoryFiles
+from tests.journal.goldens import GOLDEN, RECORDS, covers, files_of, make, read_log, shown
+from tests.journal.logs import Bench, live_messages, open_records, salts, small_options
 
 LOGS = sorted(path for path in GOLDEN.glob("v*/*") if path.is_dir())
-
-
-def _files(directory: Path) -> MemoryFiles:
-    files = MemoryFiles()
-    for path in directory.iterdir():
-        files.names[f"{DIRECTORY}/{path.name}"] = Inode(bytearray(path.read_bytes()))
-    return files
-
-
-def read_log(directory: Path) -> tuple[Log, list[Record]]:
-    """Open a copy of a golden log; its records."""
-    return open_records(_files(directory), small_options(salt=salts(99)))
 
 
 def _expected(directory: Path) -> list[dict[str, Any]]:
@@ -74,7 +60,7 @@ def test_its_records_are_what_was_written(directory: Path) -> None:
 
 @pytest.mark.parametrize("directory", LOGS, ids=[f"{p.parent.name}-{p.name}" for p in LOGS])
 async def test_it_is_gone_on_with(directory: Path) -> None:
-    files = _files(directory)
+    files = files_of(directory)
     bench = Bench(files, small_options(salt=salts(99)))
     before = live_messages(bench.records)
     more = await bench.put_many(3, b"more")

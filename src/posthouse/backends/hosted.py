@@ -23,6 +23,8 @@ ENGINE_CAPABILITIES = frozenset(
         "ttl",
         "dedup",
         "topics",
+        "browse",
+        "select",
         "rate",
     }
 )

@@ -7,7 +7,6 @@ from typing import Any
 from posthouse.bodies import registry
 from posthouse.bodies.compression import decompress
 from posthouse.bodies.headers import CONTENT_ENCODING, CONTENT_TYPE, decode_headers, find_header
-from posthouse.bodies.models import describe
 from posthouse.bodies.types import ANYTHING, readers
 from posthouse.errors import BodyError
 from posthouse.model import (
@@ -62,9 +61,7 @@ class BodyDecoder:
         except MemoryError:
             raise  # not the body's fault
         except Exception as error:
-            raise BodyError(
-                f"the body does not decode as {KIND_NAMES[kind]}: {describe(error)}"
-            ) from error
+            raise BodyError(f"the body does not decode as {KIND_NAMES[kind]}: {error}") from error
 
     def _decode_labelled(self, kind: int, data: bytes, headers: bytes) -> Any:
         if kind & ~(KIND_MSGPACK | KIND_COMPRESSED | KIND_NAMED):
@@ -88,6 +85,4 @@ class BodyDecoder:
         except MemoryError:
             raise
         except Exception as error:
-            raise BodyError(
-                f"the body does not decode as {codec.content_type}: {describe(error)}"
-            ) from error
+            raise BodyError(f"the body does not decode as {codec.content_type}: {error}") from error

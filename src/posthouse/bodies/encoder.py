@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from posthouse.bodies import registry, strictjson
+from posthouse.bodies import registry
 from posthouse.bodies.compression import FROM_BYTES, LABEL_BYTES, ZSTD, check_compression, compress
 from posthouse.bodies.headers import CONTENT_ENCODING, CONTENT_TYPE, merge_labels
-from posthouse.bodies.models import describe
 from posthouse.bodies.msgpack import pack_any
+from posthouse.bodies.strictjson import write as write_json
 from posthouse.errors import BadArgument, BodyError, MessageTooLarge
 from posthouse.model import (
     KIND_BYTES,
@@ -126,11 +126,23 @@ def _by_type(body: object) -> tuple[int, bytes]:
 
 
 def _as_json(body: object) -> tuple[int, bytes]:
-    return KIND_JSON, _written(body, strictjson.write, KIND_NAMES[KIND_JSON])
+    try:
+        data = write_json(body)
+    except MemoryError:
+        raise  # not the body's fault
+    except Exception as error:
+        raise _cannot(body, KIND_NAMES[KIND_JSON], error) from error
+    return KIND_JSON, data if len(data) <= MAX_BODY_BYTES else _checked(data)
 
 
 def _as_msgpack(body: object) -> tuple[int, bytes]:
-    return KIND_MSGPACK, _written(body, pack_any, KIND_NAMES[KIND_MSGPACK])
+    try:
+        data = pack_any(body)
+    except MemoryError:
+        raise  # not the body's fault
+    except Exception as error:
+        raise _cannot(body, KIND_NAMES[KIND_MSGPACK], error) from error
+    return KIND_MSGPACK, _checked(data)
 
 
 def _as_text(body: object) -> tuple[int, bytes]:
@@ -157,25 +169,24 @@ _BUILT_IN: Final[dict[int, Encode]] = {
 
 
 def _with_codec(codec: registry.Codec) -> Encode:
+    what = codec.content_type
+
     def encode(body: object) -> tuple[int, bytes]:
-        data = _written(body, codec.encode, codec.content_type)
-        return KIND_NAMED, data
+        try:
+            data: object = codec.encode(body)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise _cannot(body, what, error) from error
+        if not isinstance(data, bytes):
+            raise BodyError(f"the codec for {what} returned {type(data).__name__}, not bytes")
+        return KIND_NAMED, _checked(data)
 
     return encode
 
 
-def _written(body: object, write: Callable[[Any], bytes], what: str) -> bytes:
-    try:
-        data = write(body)
-    except MemoryError:
-        raise  # not the body's fault
-    except Exception as error:
-        raise BodyError(
-            f"a body of type {type(body).__name__} cannot be written as {what}: {describe(error)}"
-        ) from error
-    if data.__class__ is not bytes:
-        raise BodyError(f"the codec for {what} returned {type(data).__name__}, not bytes")
-    return _checked(data)
+def _cannot(body: object, what: str, error: Exception) -> BodyError:
+    return BodyError(f"a body of type {type(body).__name__} cannot be written as {what}: {error}")
 
 
 def _checked(data: bytes) -> bytes:

@@ -39,7 +39,7 @@ def from_plain(wanted: Any, value: Any) -> Any:
     What is not a model's is left as it is, and msgspec says that it is of another type.
     """
     if is_model(wanted) and not isinstance(value, bytes):
-        return wanted.model_validate_json(_json.encode(value))
+        return _said_plainly(wanted.model_validate_json, _json.encode(value))
     return value
 
 
@@ -53,21 +53,28 @@ def validators(body_type: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], 
 
     adapter: Any = pydantic.TypeAdapter(body_type)
 
+    def from_json(data: bytes) -> Any:
+        return _said_plainly(adapter.validate_json, data)
+
     def from_value(value: Any) -> Any:
         # By way of JSON, because a strict model takes a date in a str only there.
         if isinstance(value, bytes):
-            return adapter.validate_python(value)
-        return adapter.validate_json(_json.encode(value))
+            return _said_plainly(adapter.validate_python, value)
+        return from_json(_json.encode(value))
 
-    return adapter.validate_json, from_value
+    return from_json, from_value
 
 
-def describe(error: Exception) -> str:
-    """What is wrong, on one line; pydantic's errors without the values, which may be private."""
+def _said_plainly(validate: Callable[[Any], Any], value: Any) -> Any:
     try:
-        errors: Any = error.errors(include_url=False, include_input=False)  # type: ignore[attr-defined]
-        return "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the body'}: {each['msg']}" for each in errors[:5]
-        )
-    except (AttributeError, TypeError, KeyError):
-        return str(error)
+        return validate(value)
+    except ValueError as error:
+        found: Any = getattr(error, "errors", None)
+        if found is None:
+            raise
+        # On one line and without the values, which have no place in a log; nor has their error.
+        texts = [
+            f"{'.'.join(map(str, each['loc'])) or 'the body'}: {each['msg']}"
+            for each in found(include_url=False, include_input=False, include_context=False)[:5]
+        ]
+        raise ValueError("; ".join(texts)) from None

@@ -20,7 +20,6 @@ from posthouse.bodies.models import to_plain
 from posthouse.bodies.msgpack import pack_any
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="string", enc_hook=to_plain)
-_find_null: Final = re.compile(rb"null").search
 # In msgpack a float is 0xcb and its 8 bytes; the exponent of NaN and infinity is all ones.
 _find_not_finite: Final = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 
@@ -34,8 +33,8 @@ def write(body: object) -> bytes:
         ValueError, TypeError, RecursionError, ...: it cannot be written; the text says why.
     """
     data = _encoder.encode(body)
-    # A search of the bytes costs a tenth of the encoding; a look at the objects, more than all.
-    if _find_null(data) and _has_not_finite(body):
+    # A search of the bytes costs much less than a look at the objects (and rfind half of find).
+    if data.rfind(b"null") >= 0 and _has_not_finite(body):
         raise ValueError("NaN and the infinities are no JSON")
     return data
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from posthouse.errors import BodyError
+from posthouse import bodies
+from posthouse.errors import BodyError, MessageTooLarge
 from posthouse.message import Message
+from posthouse.model import KIND_BYTES, KIND_JSON
+
+AS_JSON: Final = bodies.BodyEncoder("json")
 
 
 def write_json(value: object) -> None:
@@ -31,10 +35,19 @@ def write_message(message: Message[Any], *, as_json: bool) -> None:
     """A message on one line: its body, or with ``as_json`` everything about it."""
     if as_json:
         write_json(message_record(message))
-    elif sys.stdout.isatty():
-        write_line(message.raw.decode(errors="backslashreplace"))
+        return
+    data = message.raw
+    if message.entry[1] > KIND_BYTES:
+        # msgpack, compressed, or a program's own: legible if this process can read it.
+        try:
+            body = message.body
+            data = body if isinstance(body, bytes) else bodies.PLAIN.encode(body)[1]
+        except (BodyError, MessageTooLarge):
+            pass
+    if sys.stdout.isatty():
+        write_line(data.decode(errors="backslashreplace"))
     else:
-        _write(message.raw + b"\n")
+        _write(data + b"\n")
 
 
 def message_record(message: Message[Any]) -> dict[str, object]:
@@ -46,16 +59,19 @@ def message_record(message: Message[Any]) -> dict[str, object]:
         "enqueued_at": message.enqueued_at,
         "headers": message.headers,
     }
+    text = message.raw  # numbers as they were written
     try:
         body = message.body
-    except BodyError:
+        if message.entry[1] != KIND_JSON and not isinstance(body, (bytes, str)):
+            text = AS_JSON.encode(body)[1]
+    except (BodyError, MessageTooLarge):
         body = message.raw
     if isinstance(body, bytes):
         record["body_base64"] = base64.b64encode(body).decode()
     elif isinstance(body, str):
         record["body"] = body
     else:
-        record["body"] = msgspec.Raw(message.raw)  # numbers as they were written
+        record["body"] = msgspec.Raw(text)
     return record
 
 

@@ -56,6 +56,16 @@ class Order(Protocol):
     def discard(self, ranks: set[int]) -> None:
         """Messages leave, wherever they are."""
 
+    def unordered(self) -> list[Entry]:
+        """All of them, as they come: a copy."""
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the message is among them; looks through all."""
+
+    @property
+    def key(self) -> Callable[[Entry], int] | None:
+        """What orders them; None where `unordered` is in order."""
+
 
 class HeapOrder:
     """By a key, smallest first; the key is unique for each message."""
@@ -95,6 +105,19 @@ class HeapOrder:
         self._heap = [row for row in self._heap if rank_of(row[1]) not in ranks]
         heapify(self._heap)
 
+    def unordered(self) -> list[Entry]:
+        """All of them, as they come: a copy."""
+        return [entry for _, entry in self._heap]
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the message is among them; looks through all."""
+        return (self._key(entry), entry) in self._heap
+
+    @property
+    def key(self) -> Callable[[Entry], int]:
+        """What orders them."""
+        return self._key
+
 
 class RingOrder:
     """In turn: what joins is last, what comes back is first."""
@@ -126,6 +149,18 @@ class RingOrder:
     def discard(self, ranks: set[int]) -> None:
         """Messages leave, wherever they are."""
         self._ring = deque(entry for entry in self._ring if rank_of(entry) not in ranks)
+
+    def unordered(self) -> list[Entry]:
+        """All of them, in order: a copy."""
+        return list(self._ring)
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the message is among them; looks through all."""
+        return entry in self._ring
+
+    @property
+    def key(self) -> None:
+        """None: `unordered` is in order."""
 
 
 def make_order(name: str, *, fair: bool) -> Order:

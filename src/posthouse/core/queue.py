@@ -225,6 +225,12 @@ class QueueState(Waiting):
         entries = self.pop_many(most, most_bytes, now_ns)
         if not entries:
             return None
+        return self.lease_many(entries, now_ns, timeout_ns, holder)
+
+    def lease_many(
+        self, entries: list[Entry], now_ns: int, timeout_ns: int, holder: int
+    ) -> tuple[int, BatchLease]:
+        """Give entries (already out of the order) to ``holder`` under one token."""
         ids = [entry[0] for entry in entries]
         counts: list[int] | None = None
         if self.attempts:

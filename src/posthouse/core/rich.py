@@ -12,8 +12,9 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, merge
+from itertools import islice
 from typing import Final
 
 from posthouse.core.keys import KeyLines
@@ -151,7 +152,12 @@ class RichOrder:
             else:
                 self.keys.returned(key, rank_of(entry))
         if due_ns:
+            if rank_of(entry) in self._void:
+                self._order.discard({rank_of(entry)})
+                self._void.discard(rank_of(entry))
             self._delay(entry, due_ns)
+        elif rank_of(entry) in self._void:
+            self._void.discard(rank_of(entry))  # it has its place yet: see `take_these`
         else:
             self._order.put_back(entry)
 
@@ -194,9 +200,45 @@ class RichOrder:
         entry = self._pop(now_ns)
         if entry is None:
             return None
+        self._go_out(entry, now_ns)
+        return entry
+
+    def take_these(self, entries: list[Entry], now_ns: int) -> list[Entry]:
+        """Take those of these messages that stand, while the limits allow it; looks through all.
+
+        Their places in the order stay, void: given back at once, they stand there again.
+        """
+        if len(entries) == 1:
+            here = entries if self._order.holds(entries[0]) else []
+        else:
+            ranks = set(map(rank_of, self._order.unordered()))
+            here = [entry for entry in entries if rank_of(entry) in ranks]
+        taken = [entry for entry in here if self._take_this(entry, now_ns)]
+        self._sweep(at_least=_FEW)
+        return taken
+
+    def _take_this(self, entry: Entry, now_ns: int) -> bool:
+        if self.out >= self._most_out:
+            return False
+        if self._rate is not None and self._rate.free_ns() > now_ns:
+            self._blocked = True
+            return False
+        traits = entry[4]
+        rank = rank_of(entry)
+        if rank in self._void:
+            return False
+        if traits is not None and traits.expires_ns and traits.expires_ns <= now_ns:
+            return False
+        if traits is not None and traits.key and self.keys.free_ns(traits.key) > now_ns:
+            return False
+        self._void.add(rank)
+        self._go_out(entry, now_ns)
+        return True
+
+    def _go_out(self, entry: Entry, now_ns: int) -> None:
         self.out += 1
-        if rate is not None:
-            rate.take(now_ns)
+        if self._rate is not None:
+            self._rate.take(now_ns)
         rank = rank_of(entry)
         self.mortal.pop(rank, None)
         key = self._line_of(entry)
@@ -206,7 +248,6 @@ class RichOrder:
             if len(self.keys) > self._idle_keys:
                 self.keys.forget_idle(now_ns)
                 self._idle_keys = max(_IDLE_KEYS, 2 * len(self.keys))
-        return entry
 
     def _pop(self, now_ns: int) -> Entry | None:
         delayed = self._delayed
@@ -270,7 +311,31 @@ class RichOrder:
         self._void |= ranks - late
         for entry in entries:
             self._gone(entry)
-        if len(self._void) > max(_FEW, (len(self._order) + self.keys.lined) // 2):
+        self._sweep(at_least=_FEW)
+
+    def withdraw(self, ranks: set[int]) -> list[tuple[Entry, int]]:
+        """Take those messages that wait, or are delayed, out of the order: each with its due time.
+
+        They may come again under the same rank. Looks through all.
+        """
+        found = [
+            (entry, self._line_due.get(rank_of(entry), 0))
+            for entry in self.unordered()
+            if rank_of(entry) in ranks
+        ]
+        found += [
+            (entry, 0 if rank in self._paced else due_ns)
+            for due_ns, rank, entry in self._delayed
+            if rank in ranks
+        ]
+        self.remove([entry for entry, _ in found])
+        self._sweep(at_least=0)
+        return found
+
+    def _sweep(self, at_least: int) -> None:
+        """Let go of what is void, where it is many."""
+        half = (len(self._order) + self.keys.lined) // 2 if at_least else 0
+        if len(self._void) > max(at_least, half):
             self._order.discard(self._void)
             self.keys.discard(self._void)
             for rank in self._void:
@@ -318,8 +383,31 @@ class RichOrder:
         void = self._void
         yield from (entry for entry in self._order if rank_of(entry) not in void)
         if self.keys.lined:
-            lined = sorted(self.keys.entries(), key=rank_of)
-            yield from (entry for entry in lined if rank_of(entry) not in void)
+            yield from sorted(self._lined(), key=rank_of)
+
+    def _lined(self) -> list[Entry]:
+        return [entry for entry in self.keys.entries() if rank_of(entry) not in self._void]
+
+    def unordered(self) -> list[Entry]:
+        """All that waits, as it comes."""
+        return [*self.standing(), *self._lined(), *self._overdue.values()]
+
+    def standing(self) -> list[Entry]:
+        """What may be taken, but for the limits, as it comes; `order_key` puts it in order."""
+        entries = self._order.unordered()
+        if not self._void:
+            return entries
+        return [entry for entry in entries if rank_of(entry) not in self._void]
+
+    def next_standing(self, most: int) -> list[Entry]:
+        """The first of them, in order."""
+        void = self._void
+        return list(islice((e for e in self._order if rank_of(e) not in void), most))
+
+    @property
+    def order_key(self) -> Callable[[Entry], int] | None:
+        """What orders `standing`; None where it is in order."""
+        return self._order.key
 
     def oldest_first(self) -> Iterator[Entry]:
         """All that waits, by age; where that is the order anyway, at no cost for the rest."""

@@ -25,9 +25,14 @@ def traits_room(traits: Traits | None) -> int:
 
 
 class PortBase:
-    """One queue of an engine, one holder of leases."""
+    """One queue of an engine, one holder of leases.
+
+    Attributes:
+        broker: what the ports of one broker share, and no others.
+    """
 
     def __init__(self, engine: Engine, lane: Lane, holder: int) -> None:
+        self.broker: object = engine
         self._engine = engine
         self._lane = lane
         self._state = lane.state

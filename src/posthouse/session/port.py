@@ -15,6 +15,7 @@ from posthouse.journal.group import Group
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, shut_down_error
+from posthouse.session.find import FindPort
 from posthouse.session.put import PutPort
 from posthouse.session.settle import SettlePort, settle_bytes
 from posthouse.session.take import TakePort
@@ -22,7 +23,7 @@ from posthouse.session.take import TakePort
 REDRIVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
 
-class Port(PutPort, TakePort, SettlePort):
+class Port(PutPort, TakePort, SettlePort, FindPort):
     """All verbs of one queue."""
 
     def due_ns(self, delay_ns: int) -> int:

@@ -46,7 +46,7 @@ class PutPort(PortBase):
             entry = self._state.put_plain(engine.tick_ns or engine.tick(), kind, body, True)
             if entry is None:
                 return None
-            if lane.getters:
+            if lane.getters or lane.selectors:
                 lane.wake_getters(1)
             return entry[0], None
         if len(body) + PUT_OVERHEAD_BYTES > journal.room:
@@ -159,7 +159,7 @@ class PutPort(PortBase):
         if group is None:
             state.publish(entries)
             lane = self._lane
-            if lane.getters:
+            if lane.getters or lane.selectors:
                 lane.wake_getters(len(entries))
             if entries[0][4] is not None:
                 engine.schedule(lane)

@@ -14,15 +14,24 @@ speed: a test waits for what must happen, within `posthouse.testing.cases.base.P
 from __future__ import annotations
 
 from posthouse.testing.cases.bodies import BodyCases
+from posthouse.testing.cases.bodies_typed import TypedBodyCases
 from posthouse.testing.cases.bounds import BoundCases
 from posthouse.testing.cases.cancellation import CancellationCases
 from posthouse.testing.cases.dead_letters import DeadLetterCases
+from posthouse.testing.cases.dedup import DedupCases
 from posthouse.testing.cases.delivery import DeliveryCases
 from posthouse.testing.cases.iteration import IterationCases
+from posthouse.testing.cases.keys import FairCases, KeyCases
 from posthouse.testing.cases.lifetime import LifetimeCases
 from posthouse.testing.cases.limits import LimitCases
+from posthouse.testing.cases.order import OrderCases
+from posthouse.testing.cases.pressure import DropCases
+from posthouse.testing.cases.rates import InFlightCases, RateCases
+from posthouse.testing.cases.redriving import RedriveCases
 from posthouse.testing.cases.reopening import ReopeningCases
 from posthouse.testing.cases.settling import SettlingCases
+from posthouse.testing.cases.timing import DelayCases, StallCases, TtlCases
+from posthouse.testing.cases.topics import TopicCases
 from posthouse.testing.cases.transactions import TransactionCases
 
 
@@ -35,9 +44,22 @@ class BackendContract(
     IterationCases,
     TransactionCases,
     BodyCases,
+    TypedBodyCases,
     LimitCases,
     LifetimeCases,
     ReopeningCases,
+    OrderCases,
+    KeyCases,
+    FairCases,
+    DelayCases,
+    TtlCases,
+    StallCases,
+    RedriveCases,
+    DedupCases,
+    DropCases,
+    InFlightCases,
+    RateCases,
+    TopicCases,
 ):
     """Inherit, say how to open a broker, and pytest runs the whole contract.
 

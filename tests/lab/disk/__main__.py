@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--sagas", action="store_true", help="ways through several lives")
     parser.add_argument("--damage", type=int, help="flip bits and spoil sectors of a seed's logs")
     parser.add_argument("--faults", action="store_true", help="a sync fails in every story")
+    parser.add_argument("--kills", action="store_true", help="killed processes, used again")
+    parser.add_argument("--churn", action="store_true", help="programs that keep nothing")
     parser.add_argument("--sync", choices=["commit", "interval", "os"], help="in every story")
     parser.add_argument("--tail", type=int, help="tear a tail of so many bytes everywhere")
     options = parser.parse_args()
@@ -50,14 +52,16 @@ def _stories(seeds: Iterable[int], until: float, options: argparse.Namespace) ->
     states = recoveries = lives = 0
     for seed in seeds:
         story = Story(seed, lambda _: 0 < until < time.monotonic())
-        story.faults, story.sync = options.faults, options.sync
+        story.faults, story.kills, story.churn = options.faults, options.kills, options.churn
+        story.sync = options.sync
         story.tell()
         states += story.states
         recoveries += story.recoveries
         lives += story.lives
         if story.problems:
             print("\n".join(story.problems[:10]))
-            more = " --faults" * options.faults
+            more = " --faults" * options.faults + " --kills" * options.kills
+            more += " --churn" * options.churn
             more += f" --sync {options.sync}" if options.sync else ""
             print(f"replay: python -m tests.lab.disk --seed {seed}{more}")
             return 1

@@ -28,6 +28,9 @@ from tests.lab.disk.timeline import Timeline
 RECOVERIES = 0.01
 """Of so many crash states the recovery is crashed in turn, at each of its operations."""
 
+CHURNS = 0.1
+"""In so many stories the program keeps nothing, so that segments go and are used again."""
+
 LIGHT_STATES = 3
 """Half of the stories are long, and try so many states of each crash only."""
 
@@ -51,7 +54,9 @@ class Story:
         states: crash states opened so far.
         recoveries: crashes during recovery among them; lives: that were begun.
         spent: whether to stop.
-        faults: a sync fails in this story, whatever its seed says; sync: as `LogOptions.sync`.
+        faults, kills, churn: whatever the seed says, a sync fails; what a killed process leaves
+            is often used again; the program keeps nothing.
+        sync: as `LogOptions.sync`.
     """
 
     seed: int
@@ -61,6 +66,8 @@ class Story:
     recoveries: int = 0
     lives: int = 0
     faults: bool = False
+    kills: bool = False
+    churn: bool = False
     sync: Literal["commit", "interval", "os"] | None = None
 
     def __post_init__(self) -> None:
@@ -75,7 +82,8 @@ class Story:
             rng = Random(self.seed)
             options = draw_options(rng)
             disk = SimDisk(record=True)
-            self.light = rng.random() < 0.5
+            self.churn |= rng.random() < CHURNS
+            self.light = self.churn or rng.random() < 0.5
             steps = rng.choice((100, 300, 600) if self.light else (20, 60, 150))
             if self.sync is not None:
                 options = replace(options, sync=self.sync)
@@ -100,7 +108,7 @@ class Story:
     ) -> Life:
         """One more life."""
         self.lives += 1
-        life = Life(disk, options, timeline, base, self.now_ns)
+        life = Life(disk, options, timeline, base, self.now_ns, churn=self.churn)
         life.live(rng, self.names, steps)
         self.now_ns = life.ended_ns
         return life
@@ -170,9 +178,9 @@ class Story:
         if depth >= 2:
             return
         rng = Random(f"{self.seed} {way}")
-        if rng.random() < 3 * RECOVERIES:
+        if rng.random() < (0.3 if self.kills else 3 * RECOVERIES):
             self.recovery(life, SimDisk.after_kill(cut), opening.sequence, expected, way)
-        if rng.random() < 3 * LIVES:
+        if rng.random() < (0.1 if self.kills else 3 * LIVES):
             self.again(life, SimDisk.after_kill(cut), opening, expected, depth, way)
 
     def killed(self, life: Life, cut: Cut, expected: Expected, way: str) -> Opening:

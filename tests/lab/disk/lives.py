@@ -64,6 +64,7 @@ class Life:
         closing_at: when the closing began.
         closed: the closing returned.
         failed: the disk failed (on purpose) in it.
+        churn: what kind of program it is.
         watch: whether to read what is written into the timeline.
     """
 
@@ -79,6 +80,7 @@ class Life:
     failed: bool = False
     closed: bool = False
     watch: bool = True
+    churn: bool = False
 
     def live(self, rng: Random, names: Iterator[str], steps: int) -> None:
         """Run a program on the disk until it is dropped, as in a crash, or has closed."""
@@ -97,7 +99,7 @@ class Life:
         try:
             broker = await open_broker(self.disk, self.options, loop, rng)
             self.opened_at = self.disk.count
-            program = Program(broker, self.history, rng, names)
+            program = Program(broker, self.history, rng, names, churn=self.churn)
             program.declare()
             await program.run(steps)
             if closes:

@@ -40,6 +40,7 @@ class Program:
     """Steps on an open broker, each written into the history.
 
     Attributes:
+        churn: nothing is kept for long, and much is put: segments come and go.
         big_bytes: the size of the larger bodies.
     """
 
@@ -47,13 +48,14 @@ class Program:
     history: History
     rng: Random
     names: Iterator[str]
+    churn: bool = False
     big_bytes: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     held: list[Message[Any]] = field(default_factory=list)
 
     def declare(self) -> None:
         """The queues, with their policies."""
-        self.big_bytes = self.rng.choice((3000, 9000, 25_000))
+        self.big_bytes = 25_000 if self.churn else self.rng.choice((3000, 9000, 25_000))
         timeout = self.rng.choice((2.0, 30.0))
         self.broker.queue(PLAIN, visibility_timeout=timeout)
         self.broker.queue(SHORT, retry=Retry(max_attempts=LIMITS[SHORT]), visibility_timeout=1.0)
@@ -78,7 +80,7 @@ class Program:
             (4, self._wait),
             # Some programs keep nothing, so that segments go and are used again; some take much
             # at once, so that the attempts ring overflows.
-            (self.rng.choice((0, 0, 15)), self._drain),
+            (20 if self.churn else self.rng.choice((0, 0, 15)), self._drain),
             (self.rng.choice((0, 1, 8)), self._burst),
         ]
         weights = [weight for weight, _ in verbs]

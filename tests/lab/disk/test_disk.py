@@ -30,7 +30,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(900)
 def test_every_crash_state_keeps_the_promises(lab: Lab) -> None:
     until = time.monotonic() + lab.seconds("disk")
     seed, states = lab.seed_base, 0
@@ -49,7 +49,7 @@ def test_every_crash_state_keeps_the_promises(lab: Lab) -> None:
         seed += 1
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(900)
 def test_a_history_over_several_lives_holds(lab: Lab) -> None:
     until = time.monotonic() + lab.seconds("disk lives")
     seed = lab.seed_base
@@ -61,7 +61,7 @@ def test_a_history_over_several_lives_holds(lab: Lab) -> None:
         seed += 1
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "crashed"])
 def test_a_flipped_bit_is_never_silently_wrong(lab: Lab, closed: bool) -> None:
     damaged = subject(lab.seed_base, closed=closed, least_bytes=1500)
@@ -82,7 +82,7 @@ def test_a_bad_sector_is_never_silently_wrong(lab: Lab, closed: bool) -> None:
         assert not problems, "\n".join([replay, what, *problems])
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(900)
 def test_a_tail_torn_anywhere_is_left_out(lab: Lab) -> None:
     until = time.monotonic() + 4 * lab.seconds("disk tails")
     size = 3950 if time.monotonic() + 10 < until else 400

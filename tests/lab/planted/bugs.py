@@ -12,6 +12,9 @@ from tests.lab.planted.plant import Bug, Command, Edit
 
 _SECONDS = ("--seconds", "30")
 DISK: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", *_SECONDS)
+KILLS: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--kills", *_SECONDS)
+CHURN: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--churn", *_SECONDS)
+BURSTS: Final[Command] = ("-m", "tests.lab.disk", "--base", "11", *_SECONDS)
 FAULTS: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--faults", *_SECONDS)
 WEAK: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sync", "interval", *_SECONDS)
 LIVES: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sagas", "--seconds", "10")
@@ -90,7 +93,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "",
             ),
         ),
-        DISK,
+        CHURN,
     ),
     Bug(
         "names that a killed process left are trusted before they are durable",
@@ -102,7 +105,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "",
             ),
         ),
-        DISK,
+        KILLS,
     ),
     Bug(
         "a segment gets its name before its content is on disk",
@@ -122,7 +125,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "        self._upkeep.reclaim(self._live.needed_from())\n",
             ),
         ),
-        DISK,
+        CHURN,
     ),
     Bug(
         "with sync=interval a segment is removed before the log is synced",
@@ -219,11 +222,11 @@ BUGS: Final[tuple[Bug, ...]] = (
                 '    return zlib.crc32(b"", _SEED)\n',
             ),
             Edit(
-                "        if header.sequence != expected or catalog",
-                "        if header.sequence > expected or catalog",
+                "        in_order = header.sequence == expected and catalog",
+                "        in_order = header.sequence <= expected and catalog",
             ),
         ),
-        DISK,
+        CHURN,
     ),
     Bug(
         "frames that may be in the page cache only are built upon",
@@ -244,7 +247,7 @@ BUGS: Final[tuple[Bug, ...]] = (
             Edit("            last_id=roll.last_id,\n", "            last_id=0,\n"),
             Edit("        last_id=log.live.last_id,\n", "        last_id=0,\n"),
         ),
-        DISK,
+        CHURN,
     ),
     Bug(
         "a new segment does not say which queues there are",
@@ -254,7 +257,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "        return Roll(spare, self._log.catalog_records()[:1], ",
             ),
         ),
-        DISK,
+        CHURN,
     ),
     Bug(
         "half a transaction can be on disk",
@@ -289,7 +292,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "",
             ),
         ),
-        DISK,
+        BURSTS,
     ),
     Bug(
         "a retry's delay is forgotten on restart",

@@ -8,7 +8,6 @@ date that a wrong clock once showed.
 from __future__ import annotations
 
 import errno
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from posthouse.journal.files import Files, RealFiles
 from posthouse.model import NANOSECONDS
 from tests.lab.process.faults import Fault, one_life
 from tests.lab.process.ledger import Ledger
+from tests.lab.process.scratch import scratch
 
 YEAR_S: Final = 365.25 * 24 * 3600
 JUMPS_S: Final = (1.0, 60.0, 3600.0, 24 * 3600.0, YEAR_S, 10 * YEAR_S)
@@ -62,7 +62,7 @@ def run_clocks(seed: int) -> int:
     ledger = Ledger()
     shifts: list[float] = []
     problems: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="posthouse-lab-") as directory:
+    with scratch() as directory:
         path = Path(directory) / "log"
 
         def live(name: str, shift_s: float, files: Files, last: bool = False) -> None:

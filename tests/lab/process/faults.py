@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tests.lab.process.child import log_options, shifted_wall
 from tests.lab.process.kills import DRAIN_SHIFT_S
 from tests.lab.process.ledger import Ledger
 from tests.lab.process.life import LONGEST_S, Life, Stopped, drain
+from tests.lab.process.scratch import scratch
 
 T = TypeVar("T")
 HANG_S: Final = 30.0
@@ -150,7 +150,7 @@ def one_life(
 
 def count_calls(seed: int) -> int:
     """How many calls a life of this seed makes when nothing fails."""
-    with tempfile.TemporaryDirectory(prefix="posthouse-lab-") as directory:
+    with scratch() as directory:
         files = FaultyFiles(NEVER, errno.EIO)
         run_before(Path(directory), seed, Ledger())
         one_life(Path(directory), seed, "1", Ledger(), files)
@@ -175,7 +175,7 @@ def run_fault(seed: int, fault: Fault) -> None:
         AssertionError: a promise was broken; the text has the case and the trace.
     """
     ledger = Ledger()
-    with tempfile.TemporaryDirectory(prefix="posthouse-lab-") as directory:
+    with scratch() as directory:
         path = Path(directory) / "log"
         files = fault.files()
         try:

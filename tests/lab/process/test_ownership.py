@@ -14,8 +14,7 @@ from posthouse import AlreadyOpen, LogDamaged, LogUnreadable
 from tests.lab.process.budget import LabLike
 from tests.lab.process.race import run_race
 
-RACES: Final = 200
-"""So many at least; `python -m tests.lab.process --part race` runs the thousand."""
+RACES: Final = 1_000
 NOBODY: Final = 65534
 
 

@@ -57,6 +57,8 @@ def parse(text: str) -> Term:
             text,
             MAX_CHARACTERS,
         )
+    if "\0" in text:
+        raise FilterError("a filter has no NUL characters", text, text.index("\0"))
     inner = text.lstrip(" ")
     if not inner:
         raise FilterError("the filter is empty", text or " ")
@@ -85,9 +87,7 @@ class _Parser:
             fault = (error.msg or "invalid syntax").partition(". Perhaps")[0]
         except UnicodeEncodeError as error:
             at, fault = self._skipped + error.start, "this is not a Unicode character"
-        except ValueError:
-            at, fault = self._text.find("\0"), "a filter has no NUL characters"
-        except (MemoryError, RecursionError, OverflowError):
+        except (MemoryError, RecursionError, OverflowError, ValueError):
             at, fault = self._skipped, "the filter is nested too deeply"
         raise FilterError(f"this is not a filter: {fault}", self._text, at) from None
 

@@ -43,6 +43,7 @@ class Deliveries:
         if event.queue != (fate.queue or fate.home):
             fate.native = False
             fate.moved_life, fate.moved_from = board.life, fate.where
+            fate.moved_delivery = (fate.queue, fate.attempts) if fate.version else None
         elif fate.where.keys() - {event.queue}:
             fate.moved_life, fate.moved_from = board.life, fate.where
         fate.token, fate.queue, fate.attempts = event.token, event.queue, event.attempts
@@ -51,7 +52,9 @@ class Deliveries:
         fate.settling = 0
         fate.due_ns = 0
         fate.where = board.policies.failed(event.queue, event.attempts)
-        if not fate.where:
+        if event.queue == fate.home and board.policies.drops(fate.home):
+            fate.fleeting = True  # again, if it was redriven
+        if not fate.where or fate.fleeting:
             fate.may_be_gone(0)
         if event.lease_s is not None and event.at_ns is not None:
             ends_ns = event.at_ns + int(event.lease_s * NANOSECONDS)

@@ -44,6 +44,8 @@ class Fate:
         fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
         expires_ns: it must not be delivered for the first time after this; 0: whenever.
         moved_from: where it may have been before that.
+        moved_delivery: its last delivery there: (queue, attempts).
+        redriven_at: the event at which dead letters were redriven last, this perhaps among them.
         acking: transactions that ack it and whose outcome is not known.
     """
 
@@ -67,6 +69,8 @@ class Fate:
     native: bool = True
     moved_life: int = -1
     moved_from: Where = field(default_factory=dict)
+    moved_delivery: tuple[str, int] | None = None
+    redriven_at: int = 0
     key: str | None = None
     puts: int = 1
     fleeting: bool = False

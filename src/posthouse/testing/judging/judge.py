@@ -146,13 +146,18 @@ class Judge:
                     fate.gone = "no"
 
     def _redrive_started(self, event: RedriveStarted) -> None:
-        self._board.start(event)
-        for fate in self._board.fates.values():
-            if event.queue in fate.where and event.queue != fate.home:
-                # It begins anew, with no attempts and in another place.
-                fate.native = False
-                self._board.waits_not(fate)
-                fate.may_be_in({fate.home: (1, 1)})
+        board = self._board
+        board.start(event)
+        for fate in board.fates.values():
+            dead = fate.fleeting and event.queue == board.policies.dead(fate.home)
+            if event.queue == fate.home or not (dead or event.queue in fate.where):
+                continue
+            # It begins anew, with no attempts, no age and in another place.
+            fate.native = False
+            fate.expires_ns = 0
+            fate.redriven_at = board.position
+            board.waits_not(fate)
+            fate.may_be_in({fate.home: (1, 1)})
 
     def _ended(self, end: Ended) -> None:
         board = self._board

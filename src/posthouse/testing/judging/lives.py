@@ -86,5 +86,8 @@ class Lives:
             # What changed queues may be seen before that is on disk; undone, it takes along what
             # happened to the message there.
             fate.may_be_in(fate.moved_from)
+            if lost_ring and fate.moved_delivery is not None:
+                queue, attempts = fate.moved_delivery
+                fate.may_be_in({queue: (1, min(attempts + 1, board.policies.most(queue)))})
         if lost_ring or moved:
             fate.where = {queue: (1, high) for queue, (_, high) in fate.where.items()}

@@ -127,6 +127,8 @@ class Settlements:
             else:
                 fate.where = board.policies.buried(queue, attempts)
             moved = queue not in fate.where
+            if moved and fate.where and fate.redriven_at > started.position:
+                fate.may_be_in({fate.home: (1, 1)})
             fate.native = fate.native and not moved
             if not fate.where:
                 fate.gone = "yes"

@@ -1,0 +1,362 @@
+"""Finding what waits by what is in it, taking it, and acting on it as a set.
+
+All of it looks at copies of references, in steps with turns of the loop between them; what is
+taken or acted on is looked up again in the step that does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import accumulate
+from operator import itemgetter
+from typing import Any, Final
+
+from posthouse.bodies import BodyDecoder, decode_headers
+from posthouse.core import acting, selecting
+from posthouse.core.filters import Filter
+from posthouse.core.leases import BatchLease
+from posthouse.core.orders import rank_of
+from posthouse.core.waiting import size_of
+from posthouse.errors import BodyError
+from posthouse.journal.format import SETTLE_BYTES
+from posthouse.records import Entry, Moved, Record
+from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, shut_down_error
+
+SCAN_MESSAGES: Final = 2_000
+"""After so many messages, or bytes of bodies, a look lets the loop go on."""
+SCAN_BYTES: Final = 1024 * 1024
+HEAP_STEPS: Final = 32
+"""Where taking messages out means looking through all, it is done in about so many batches."""
+MOST_LOOKED: Final = 200_000
+MOVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
+
+_DECODER: Final = BodyDecoder()
+_ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
+    "id": itemgetter(0),
+    "-id": lambda entry: -entry[0],
+    "priority": lambda entry: (_priority(entry), entry[0]),
+    "-priority": lambda entry: (-_priority(entry), entry[0]),
+}
+
+
+class Look:
+    """A message as a filter sees it; one is used for many, one after the other."""
+
+    __slots__ = ("_body", "_decoded", "_entry", "_headers", "attempts", "key", "number", "priority")
+
+    def at(self, entry: Entry, attempts: int) -> None:
+        """Look at this one from now on."""
+        self._entry = entry
+        self._decoded = False
+        self._body: object = None
+        self._headers: Mapping[str, str] | None = None
+        self.number = entry[0]
+        self.attempts = attempts
+        traits = entry[4]
+        self.key = "" if traits is None else traits.key
+        self.priority = 0 if traits is None else traits.priority
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers, a dead letter's own laid over them."""
+        if self._headers is None:
+            headers = decode_headers(self._entry[3])
+            traits = self._entry[4]
+            if traits is not None and traits.death:
+                headers.update(decode_headers(traits.death))
+            self._headers = headers
+        return self._headers
+
+    def body(self) -> object:
+        """The body, decoded at the first look; None if that fails."""
+        if not self._decoded:
+            self._decoded = True
+            entry = self._entry
+            try:
+                self._body = _DECODER.decode(entry[1], entry[2], entry[3])
+            except BodyError:
+                self._body = None
+        return self._body
+
+
+class FindPort(PortBase):
+    """The verbs that go by content and attribute."""
+
+    async def find(
+        self, where: Filter | None, order: str, most: int, after: tuple[int, ...] | None
+    ) -> tuple[list[tuple[Entry, int]], tuple[int, ...] | None]:
+        """Up to ``most`` messages that wait or are delayed: (entry, attempts), and where to go on.
+
+        ``order`` is one of `check_order`'s; ``after`` what an earlier call returned, or None.
+        """
+        self._check_stopped()
+        self._engine.check_loop()
+        state = self._state
+        entries, _ = selecting.everything(state)
+        for reserved in self._lane.reservations:
+            entries += reserved
+        key = _ORDERS[order]
+        start: Any = None
+        if after is not None:
+            start = after if "priority" in order else after[0]
+        found: list[tuple[Entry, int]] = []
+        for entry in self._matching(where, selecting.in_steps(entries, key, start)):
+            if entry is None:
+                await self._pause()
+                continue
+            found.append((entry, state.attempts.get(rank_of(entry), 0)))
+            if len(found) == most:
+                last = key(entry)
+                return found, last if isinstance(last, tuple) else (last,)
+        return found, None
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(0)
+        self._check_stopped()
+
+    def _matching(
+        self,
+        where: Filter | None,
+        entries: Iterable[Entry | None],
+        skip: set[int] | None = None,
+    ) -> Iterator[Entry | None]:
+        """What matches, and a None after each step's work: the loop must have its turn then.
+
+        ``skip``: ranks known not to match; it grows.
+        """
+        look = Look()
+        attempts = self._state.attempts
+        reads = where is not None and "body" in where.roots
+        left, left_bytes = SCAN_MESSAGES, SCAN_BYTES
+        for entry in entries:
+            if entry is None:
+                left -= SCAN_MESSAGES // 4
+            else:
+                left -= 1
+                rank = rank_of(entry)
+                if skip is None or rank not in skip:
+                    if where is not None:
+                        look.at(entry, attempts.get(rank, 0) if attempts else 0)
+                        left_bytes -= len(entry[2]) if reads else 0
+                    if where is None or where.matches(look):
+                        yield entry
+                    elif skip is not None and len(skip) < MOST_LOOKED:
+                        skip.add(rank)
+            if left <= 0 or left_bytes <= 0:
+                yield None
+                left, left_bytes = SCAN_MESSAGES, SCAN_BYTES
+
+    # acting
+
+    async def delete(self, where: Filter | None) -> int:
+        """Settle, durably, all that waits or is delayed and matches; how many."""
+        return await self._act(
+            where, lambda found: acting.delete(self._state, found), 2 * SETTLE_BYTES
+        )
+
+    async def delay(self, where: Filter | None, delay_ns: int) -> int:
+        """Let it wait so long from now on (0: no longer), durably; how many."""
+        engine = self._engine
+
+        def act(found: acting.Found) -> list[Record]:
+            due_ns = engine.now_ns() + delay_ns if delay_ns else 0
+            return acting.delay(self._state, found, due_ns)
+
+        return await self._act(where, act, RECORD_BYTES)
+
+    async def move(self, where: Filter | None, target: str) -> int:
+        """Move it to the end of another queue, which is there; durably; how many."""
+        engine, state = self._engine, self._state
+        other = engine.declare(target, None)
+
+        def act(found: acting.Found) -> list[Record]:
+            return acting.move(engine.state, state, other.state, found, engine.now_ns())
+
+        return await self._act(where, act, MOVE_BYTES)
+
+    async def redrive_found(self, where: Filter | None) -> int:
+        """Put those dead letters back where they died; how many. Others stay."""
+        engine, state = self._engine, self._state
+
+        def act(found: acting.Found) -> list[Record]:
+            return acting.redrive(engine.state, state, found, engine.now_ns())
+
+        def may(entry: Entry) -> bool:
+            return acting.origin_of(engine.state, state, entry) is not None
+
+        return await self._act(where, act, MOVE_BYTES, may)
+
+    async def _act(
+        self,
+        where: Filter | None,
+        act: Callable[[acting.Found], list[Record]],
+        each_bytes: int,
+        may: Callable[[Entry], bool] | None = None,
+    ) -> int:
+        """Act on all that matches, in batches, and wait until the last one is durable.
+
+        Raises:
+            StorageFull: there is no room to write that down; what was done is done.
+        """
+        engine, state = self._engine, self._state
+        self._check_stopped()
+        engine.check_loop()
+        self._put_back_reserved()
+        entries, key = selecting.everything(state)
+        batch: list[Entry] = []
+        done = 0
+        for entry in self._matching(where, selecting.in_steps(entries, key)):
+            if entry is not None:
+                if may is None or may(entry):
+                    batch.append(entry)
+                continue
+            if len(batch) > self._batch():
+                done += await self._act_on(batch, act, each_bytes)
+                batch = []
+            await self._pause()
+        done += await self._act_on(batch, act, each_bytes)
+        group = engine.journal.last_group()
+        if done and group is not None:
+            await self.durable(group)
+        return done
+
+    def _batch(self) -> int:
+        state = self._state
+        if state.rich is not None:
+            searched = state.waiting() + len(state.delayed)
+        else:
+            searched = len(state.returned) + len(state.delayed)
+        return searched // HEAP_STEPS
+
+    async def _act_on(
+        self, batch: list[Entry], act: Callable[[acting.Found], list[Record]], each_bytes: int
+    ) -> int:
+        engine = self._engine
+        done = 0
+        while batch:
+            # As many as there is room for: it goes on from there when the next commit gave more.
+            most = max(engine.journal.settle_room // (2 * each_bytes), 1)
+            part, batch = batch[:most], batch[most:]
+            engine.check_settle_room(each_bytes * len(part) + RECORD_BYTES)
+            found = selecting.withdraw(self._state, part)
+            records = act(found)
+            engine.keep_in_parts(records)
+            for number in {record.target for record in records if isinstance(record, Moved)}:
+                engine.schedule(engine.lane(number))
+            done += len(found)
+            group = engine.journal.last_group()
+            if batch and group is not None:
+                await self.durable(group)
+        return done
+
+    def _put_back_reserved(self) -> None:
+        # As much as it waits: what an iterator has set aside comes back to its place, and the
+        # iterator sets aside anew what is there then.
+        lane, state = self._lane, self._state
+        reservations = [entries for entries in lane.reservations if entries]
+        for entries in reservations:
+            count = len(entries)
+            state.reserved -= count
+            state.restore(entries)
+            entries.clear()
+            lane.wake_getters(count)
+
+    # taking
+
+    async def select(
+        self,
+        where: Filter,
+        most: int,
+        most_bytes: int,
+        lease_ns: int,
+        timeout_s: float | None,
+    ) -> tuple[int, BatchLease]:
+        """Lease up to ``most`` messages that match, under one token; waits for the first.
+
+        In the queue's order; what stands behind its key, or is held up by a limit, is passed over.
+        What waits is looked through once at least, however little time there is.
+
+        Raises:
+            TimeoutError: none came within ``timeout_s`` (None: for ever).
+            QueueShutDown: the handle was shut down (and nothing that waits matches).
+            StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
+        """
+        # A message never comes to match: of what it is only the count of its attempts changes.
+        skip: set[int] | None = None if "attempts" in where.roots else set()
+        loop = self._loop
+        until = None if timeout_s is None else loop.time() + timeout_s
+        while True:
+            self._check_stopped()
+            self._engine.check_loop()
+            self._put_back_reserved()
+            arrival = self._lane.next_arrival()
+            try:
+                taken = await self._select_now(where, most, most_bytes, lease_ns, skip)
+                if taken is not None:
+                    return taken
+                self.check_open()
+                if until is not None and loop.time() >= until:
+                    raise TimeoutError
+                async with asyncio.timeout_at(until):
+                    await arrival
+            finally:
+                arrival.cancel()
+
+    async def _select_now(
+        self, where: Filter, most: int, most_bytes: int, lease_ns: int, skip: set[int] | None
+    ) -> tuple[int, BatchLease] | None:
+        state = self._state
+        if state.rich is not None and not state.rich.available(self._engine.now_ns()):
+            self._engine.schedule(self._lane)
+            return None
+        # The head first: most of the time that is enough, and no copy of the rest is made.
+        head: Iterable[Entry | None] = selecting.next_standing(state, SCAN_MESSAGES)
+        whole = state.waiting() <= SCAN_MESSAGES
+        for part in (head, None):
+            if part is None:
+                if whole:
+                    break
+                part = selecting.in_steps(*selecting.standing(state))
+            wanted: list[Entry] = []
+            for entry in self._matching(where, part, skip):
+                if entry is None:
+                    await self._pause()
+                    continue
+                wanted.append(entry)
+                if len(wanted) >= most:
+                    taken = self._take_of(wanted, most_bytes, lease_ns)
+                    if taken is not None:
+                        return taken
+                    wanted = []
+            # From the head alone a batch may be smaller than it could be; it is there at once.
+            taken = self._take_of(wanted, most_bytes, lease_ns)
+            if taken is not None:
+                return taken
+        return None
+
+    def _take_of(
+        self, entries: list[Entry], most_bytes: int, lease_ns: int
+    ) -> tuple[int, BatchLease] | None:
+        """Lease those that can still be taken, within the bytes; None if none can."""
+        if not entries:
+            return None
+        self._check_stopped()
+        if not self._may_take:
+            raise shut_down_error(self._state.name)
+        engine, state, lane = self._engine, self._state, self._lane
+        now_ns = engine.tick_ns or engine.tick()
+        sums = accumulate(map(size_of, entries))
+        count = max(1, sum(total <= most_bytes for total in sums))
+        chosen = selecting.take(state, entries[:count], now_ns)
+        if chosen:
+            taken = state.lease_many(chosen, now_ns, lease_ns or state.timeout_ns, self._holder)
+            if not engine.journal.instant:
+                ranks = [rank_of(entry) for entry in chosen]
+                engine.journal.delivered(state.number, ranks, taken[1].attempts or 1)
+            engine.stir(lane)
+        engine.schedule(lane)  # for the lease; or a limit may let them be taken later
+        return taken if chosen else None
+
+
+def _priority(entry: Entry) -> int:
+    return 0 if entry[4] is None else entry[4].priority
