@@ -3,9 +3,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
-SEED ?= $(shell date +%s)
-SOAK_SECONDS ?= 600
-SOAK_KILLS ?= 50
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
@@ -16,7 +13,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import rules, tidiness, security lint"
 	@echo "make bench   the numbers, into docs/benchmarks.md (BENCH='--rows M1 --seconds 1')"
-	@echo "make soak    long random tests (SOAK_SECONDS=600 of each kind, SOAK_KILLS=50, SEED=now)"
+	@echo "make soak    an hour of the laboratory (SOAK='--minutes 10', '--part disk', '--seed N')"
 	@echo "make format  rewrite the sources in the one format"
 	@echo "make clean   remove what was made"
 
@@ -54,11 +51,9 @@ format: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python -m bench --write docs/benchmarks.md $(BENCH)
 
-# Every seed is printed by what fails, with the command that replays it.
+# The laboratory for an hour; what fails prints its seed and the command that replays it.
 soak: $(READY)
-	$(BIN)/python -m tests.lab.schedule --seed $(SEED) --seconds $(SOAK_SECONDS)
-	$(BIN)/python -m tests.lab.disk --base $(SEED) --seconds $(SOAK_SECONDS)
-	$(BIN)/python -m tests.lab.process --seed $(SEED) --count $(SOAK_KILLS)
+	$(BIN)/python -m tests.lab.soak $(SOAK)
 
 clean:
 	rm -rf .venv .bench .hypothesis .mypy_cache .pytest_cache .ruff_cache \

@@ -10,7 +10,7 @@ import msgspec
 
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
-from posthouse.bodies import BodyDecoder, BodyEncoder
+from posthouse.bodies import BodyDecoder, make_encoder
 from posthouse.errors import BadArgument, BrokerClosed, Unsupported
 from posthouse.model import QueuePolicy, QueueStats, Retry, check_queue_name
 from posthouse.queue import Queue
@@ -112,7 +112,7 @@ class Broker:
     def queue(
         self,
         name: str,
-        type: None = None,
+        type: object = None,  # not only None: ``Order | None`` is no ``type[T]`` to a checker
         *,
         codec: str | None = None,
         compress: Literal["zstd"] | None = None,
@@ -152,7 +152,7 @@ class Broker:
         if unknown:
             raise BadArgument(f"a queue has no setting {min(unknown)!r}; it has: {sorted(_FIELDS)}")
         given = {_FIELDS[key]: value for key, value in settings.items()}
-        decoder, encoder = BodyDecoder(type), BodyEncoder(codec, compress)
+        decoder, encoder = BodyDecoder(type), make_encoder(codec, compress)
         return Queue(name, self._port(name, given), decoder, encoder)
 
     def _port(self, name: str, given: dict[str, Any]) -> QueuePort:
@@ -199,7 +199,7 @@ class Broker:
         check_queue_name(name)
         if "topics" not in self.capabilities:
             raise Unsupported(f"{self.url!r} does not have: topics")
-        return Topic(name, self._backend, BodyEncoder(codec, compress))
+        return Topic(name, self._backend, make_encoder(codec, compress))
 
     async def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""

@@ -238,7 +238,7 @@ def test_the_bound_of_entries_is_what_the_engine_checks() -> None:
         entry(1, b"abc", headers=b"hh", traits=Traits(death=b"dead")),
         entry(2, b"", kind=0),
     ]
-    assert entries_bound(batch) == 2 * PUT_OVERHEAD_BYTES + 3 + 2 + 4
+    assert entries_bound(batch) == 2 * PUT_OVERHEAD_BYTES + 3 + 2 + TRAITS_EXTRA_BYTES + 4
 
 
 @pytest.mark.parametrize(

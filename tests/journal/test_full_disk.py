@@ -75,14 +75,32 @@ async def test_who_waits_for_a_settlement_does_not_wait_for_others() -> None:
     assert ids[1] not in _recovered(files)
 
 
-async def test_settlements_are_not_gathered_while_there_is_space() -> None:
+async def test_settlements_that_nobody_waits_for_share_a_commit() -> None:
     bench = Bench(MemoryFiles(), small_options(segment_bytes=4 * SMALL))
     ids = await bench.put_many(100)
     await bench.journal.flush()
-    for message_id in ids:
+    before = len(bench.committed)
+    for message_id in ids[:50]:
         bench.journal.settle(1, message_id)
         await bench.turn(3)
-    assert len(bench.committed) == 101
+    assert len(bench.committed) == before
+    bench.timers.fire()
+    await bench.turn(3)
+    assert len(bench.committed) == before + 1
+    bench.crash()
+
+
+async def test_a_put_ends_the_gathering() -> None:
+    bench = Bench(MemoryFiles(), small_options(segment_bytes=4 * SMALL))
+    ids = await bench.put_many(10)
+    await bench.journal.flush()
+    before = len(bench.committed)
+    bench.journal.settle(1, ids[0])
+    await bench.turn(3)
+    assert len(bench.committed) == before
+    await bench.put_many(1)
+    await bench.turn(3)
+    assert len(bench.committed) == before + 1
     bench.crash()
 
 

@@ -13,7 +13,7 @@ headers                 str to str, as a msgpack map
 """
 
 from posthouse.bodies.decoder import BodyDecoder
-from posthouse.bodies.encoder import PLAIN, BodyEncoder
+from posthouse.bodies.encoder import PLAIN, BodyEncoder, make_encoder
 from posthouse.bodies.headers import (
     CONTENT_ENCODING,
     CONTENT_TYPE,
@@ -34,5 +34,6 @@ __all__ = [
     "content_type",
     "decode_headers",
     "encode_headers",
+    "make_encoder",
     "register",
 ]

@@ -197,3 +197,12 @@ def _checked(data: bytes) -> bytes:
 
 PLAIN: Final = BodyEncoder()
 """How bodies are written where nothing was said."""
+
+
+def make_encoder(codec: str | None, compress: str | None) -> BodyEncoder:
+    """An encoder; where nothing was said, the one that all such handles share.
+
+    Raises:
+        BadArgument: as `BodyEncoder`.
+    """
+    return PLAIN if codec is None and compress is None else BodyEncoder(codec, compress)

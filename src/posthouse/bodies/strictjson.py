@@ -2,8 +2,8 @@
 
 What msgspec refuses by itself: NaN and Infinity in a text, numbers too large for a float, integers
 of more than 4,300 digits (the interpreter's limit), nesting deeper than the interpreter's recursion
-limit (1,000 unless set), what is not UTF-8, and anything after the end. Of a key that is there
-twice the last one counts, as in Python's own ``json``.
+limit (1,000 less the calls that are open), what is not UTF-8, and anything after the end. Of a key
+that is there twice the last one counts, as in Python's own ``json``.
 
 What it lacks: it writes NaN and the infinities as null, and they would be gone.
 """

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthouse.cli import declare, put, queues, read, redrive, topics
+from posthouse.cli import declare, find, put, queues, read, redrive, topics
 from posthouse.cli.demo import command as demo
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ app.command()(demo.demo)
 app.command()(put.put)
 app.command()(read.get)
 app.command()(read.peek)
+app.command()(find.find)
 app.command()(queues.stats)
 app.command()(queues.queues)
 app.command()(queues.purge)

@@ -2,8 +2,10 @@
 
 Which structure for which order was measured; see `docs/structures.md`:
 
-- ``fifo``, ``lifo`` and ``priority`` are a binary heap (`heapq`) by a key that is unique, so that
-  a message which comes back finds its old place at O(log n);
+- ``fifo`` and ``priority`` are a deque for each level, which arrivals join at O(1), with one heap
+  beside them for what comes back to an older place;
+- ``lifo`` is a binary heap (`heapq`) by a key that is unique, so that a message which comes back
+  finds its old place at O(log n);
 - ``fair`` is a ring: each key's next message joins at the end, whatever its age.
 """
 
@@ -11,7 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, merge
+from itertools import chain
 from typing import Final, Protocol
 
 from posthouse.records import Entry
@@ -30,10 +33,28 @@ def _lifo(entry: Entry) -> int:
     return -rank_of(entry)
 
 
-def _priority(entry: Entry) -> int:
+def _one_level(entry: Entry) -> int:
+    return 0
+
+
+def _level(entry: Entry) -> int:
     traits = entry[4]
-    level = 0 if traits is None else traits.priority
-    return (MOST_PRIORITY - level << _PRIORITY_SHIFT) + rank_of(entry)
+    return MOST_PRIORITY if traits is None else MOST_PRIORITY - traits.priority
+
+
+def _priority(entry: Entry) -> int:
+    return (_level(entry) << _PRIORITY_SHIFT) + rank_of(entry)
+
+
+def _walk(heap: list[tuple[int, Entry]]) -> Iterator[Entry]:
+    """A heap in order: its first k at O(k log k), however many there are."""
+    front = [(heap[0], 0)] if heap else []
+    while front:
+        (_, entry), at = heappop(front)
+        yield entry
+        for child in (2 * at + 1, 2 * at + 2):
+            if child < len(heap):
+                heappush(front, (heap[child], child))
 
 
 class Order(Protocol):
@@ -90,15 +111,8 @@ class HeapOrder:
         return len(self._heap)
 
     def __iter__(self) -> Iterator[Entry]:
-        """All of them, the next one first: the first k at O(k log k), however many there are."""
-        heap = self._heap
-        front = [(heap[0], 0)] if heap else []
-        while front:
-            (_, entry), at = heappop(front)
-            yield entry
-            for child in (2 * at + 1, 2 * at + 2):
-                if child < len(heap):
-                    heappush(front, (heap[child], child))
+        """All of them, the next one first."""
+        return _walk(self._heap)
 
     def discard(self, ranks: set[int]) -> None:
         """Messages leave, wherever they are."""
@@ -112,6 +126,90 @@ class HeapOrder:
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them; looks through all."""
         return (self._key(entry), entry) in self._heap
+
+    @property
+    def key(self) -> Callable[[Entry], int]:
+        """What orders them."""
+        return self._key
+
+
+class LevelOrder:
+    """Level by level, the lowest first; within one by rank.
+
+    Invariant: each level's deque is in growing rank; what would break that is in ``_late``.
+    """
+
+    __slots__ = ("_filled", "_key", "_late", "_level", "_levels", "_size")
+
+    def __init__(self, key: Callable[[Entry], int], level: Callable[[Entry], int]) -> None:
+        self._key = key
+        self._level = level
+        self._levels: dict[int, deque[Entry]] = {}
+        self._filled = 0  # a bit for each level that has entries
+        self._late: list[tuple[int, Entry]] = []
+        self._size = 0
+
+    def add(self, entry: Entry) -> None:
+        """A message joins."""
+        level = self._level(entry)
+        entries = self._levels.get(level)
+        if entries is None:
+            entries = self._levels[level] = deque()
+        if entries and rank_of(entries[-1]) > rank_of(entry):
+            self.put_back(entry)
+            return
+        entries.append(entry)
+        self._filled |= 1 << level
+        self._size += 1
+
+    def put_back(self, entry: Entry) -> None:
+        """A message that was popped comes back to its place."""
+        heappush(self._late, (self._key(entry), entry))
+        self._size += 1
+
+    def pop(self) -> Entry:
+        """The next one. Raises IndexError."""
+        lowest = self._filled & -self._filled
+        late = self._late
+        if not lowest:
+            entry = heappop(late)[1]
+            self._size -= 1
+            return entry
+        entries = self._levels[lowest.bit_length() - 1]
+        self._size -= 1
+        if late and late[0][0] < self._key(entries[0]):
+            return heappop(late)[1]
+        entry = entries.popleft()
+        if not entries:
+            self._filled ^= lowest
+        return entry
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All of them, the next one first."""
+        on_time = chain.from_iterable(self._levels[level] for level in sorted(self._levels))
+        return merge(_walk(self._late), on_time, key=self._key)
+
+    def discard(self, ranks: set[int]) -> None:
+        """Messages leave, wherever they are."""
+        kept = [entry for entry in self.unordered() if rank_of(entry) not in ranks]
+        self._levels.clear()
+        self._late.clear()
+        self._filled = self._size = 0
+        for entry in sorted(kept, key=self._key):
+            self.add(entry)
+
+    def unordered(self) -> list[Entry]:
+        """All of them, as they come: a copy."""
+        late = [entry for _, entry in self._late]
+        return [*chain.from_iterable(self._levels.values()), *late]
+
+    def holds(self, entry: Entry) -> bool:
+        """Whether the message is among them; looks through all of its level."""
+        on_time = entry in self._levels.get(self._level(entry), ())
+        return on_time or (self._key(entry), entry) in self._late
 
     @property
     def key(self) -> Callable[[Entry], int]:
@@ -167,4 +265,8 @@ def make_order(name: str, *, fair: bool) -> Order:
     """The structure for a policy's order."""
     if fair:
         return RingOrder()
-    return HeapOrder({"fifo": rank_of, "lifo": _lifo, "priority": _priority}[name])
+    if name == "lifo":
+        return HeapOrder(_lifo)
+    if name == "priority":
+        return LevelOrder(_priority, _level)
+    return LevelOrder(rank_of, _one_level)

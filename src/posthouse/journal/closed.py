@@ -49,6 +49,9 @@ class ClosedJournal:
         """Refused."""
         self._refuse()
 
+    def hurry(self) -> None:
+        """Nothing is open."""
+
     def delivered(self, queue: int, ids: list[int], attempts: list[int] | int) -> NoReturn:
         """Refused."""
         self._refuse()

@@ -30,9 +30,10 @@ from posthouse.journal.format import (
     RECORD_HEADER_BYTES,
     SETTLE_BYTES,
     SETTLE_RESERVE_BYTES,
+    TRAITS_EXTRA_BYTES,
     padding,
 )
-from posthouse.model import QueuePolicy
+from posthouse.model import MAX_DEDUP_BYTES, MAX_KEY_BYTES, QueuePolicy
 from posthouse.records import (
     Bound,
     Closed,
@@ -432,5 +433,16 @@ def entries_bound(entries: list[Entry]) -> int:
     if any(headers):
         size += sum(map(len, headers))
     if traits.count(None) != len(traits):
-        size += sum(len(trait.death) for trait in traits if trait is not None)
+        size += sum(traits_bound(trait) for trait in traits if trait is not None)
+    return size
+
+
+def traits_bound(traits: Traits) -> int:
+    """What a message's traits may take beyond the part of `PUT_OVERHEAD_BYTES` that is theirs."""
+    size = TRAITS_EXTRA_BYTES + len(traits.death)
+    # Four bytes a character at the most, and no more than the limits of `model`.
+    if traits.key:
+        size += min(4 * len(traits.key), MAX_KEY_BYTES)
+    if traits.dedup:
+        size += min(4 * len(traits.dedup), MAX_DEDUP_BYTES)
     return size

@@ -27,9 +27,11 @@ from posthouse.journal.ring import position_of
 from posthouse.journal.room import Room
 from posthouse.journal.upkeep import Upkeep
 from posthouse.journal.writer import Writer
-from posthouse.records import Delivered, Record, Settled
+from posthouse.records import Delivered, Record, Returned, Settled
 
 _HALTED: Final = -1
+_GATHERING_S: Final = 0.005
+"""How long settlements that nobody waits for are gathered for one commit, seconds."""
 
 
 class GroupCommit(ABC):
@@ -160,7 +162,7 @@ class GroupCommit(ABC):
         self._kicked = False
         if self._open is not None and not self._pipeline.in_flight:
             if self._is_better_gathered(self._open):
-                self._gathering = self._call_later(self._log.options.marker_idle_s, self._gathered)
+                self._gathering = self._call_later(self._gathering_s(), self._gathered)
                 return
             self._seal(on_loop=True)
             self._upkeep.work()
@@ -168,15 +170,25 @@ class GroupCommit(ABC):
     def _is_better_gathered(self, group: Group) -> bool:
         """Whether a group of settlements that nobody waits for should wait for more of them.
 
-        On a full disk, where a commit of its own for each would take more than is kept for it.
+        They are promised for the next commit only, and each commit is a sync. What somebody waits
+        for ends the gathering (`hurry`).
         """
         return (
             self._gathering is None
-            and self._upkeep.full
             and not (group.waiters or group.effects or group.flags)
-            and self.settle_room < SETTLE_BYTES * self._room.live
-            and all(isinstance(record, Settled) for record in group.records)
+            and all(isinstance(record, (Settled, Returned)) for record in group.records)
         )
+
+    def _gathering_s(self) -> float:
+        # On a full disk a commit of its own for each would take more room than is kept for it.
+        short = self._upkeep.full and self.settle_room < SETTLE_BYTES * self._room.live
+        return self._log.options.marker_idle_s if short else _GATHERING_S
+
+    def hurry(self) -> None:
+        """Somebody waits for the open group: commit it at the end of this turn of the loop."""
+        if self._gathering is not None:
+            self._stop_gathering()
+            self._schedule_kick()
 
     def _gathered(self) -> None:
         self._gathering = None

@@ -49,7 +49,10 @@ SETTLE_RESERVE_BYTES: Final = 16
 """Kept free for each live message, so that a full disk can still be drained."""
 
 TRAITS_BYTES: Final = 32
-"""The most that a message's traits take, beyond their ``death``."""
+"""The most that due time and rank take, and what frames them; the rest is counted apart."""
+
+TRAITS_EXTRA_BYTES: Final = 24
+"""What key, priority, time to live and dedup id add to that, beyond their texts."""
 
 PUT_OVERHEAD_BYTES: Final = (
     FRAME_HEADER_BYTES
@@ -63,7 +66,8 @@ PUT_OVERHEAD_BYTES: Final = (
     + TRAITS_BYTES
     + SETTLE_RESERVE_BYTES
 )
-"""The most that one put message takes beyond its body, headers and ``traits.death``.
+"""The most that one put message takes beyond its body, its headers and what
+`codec.traits_bound` says.
 
 It counts a frame and a record of its own and the room kept for its settlement; what was not
 needed is given back when the group is on disk.

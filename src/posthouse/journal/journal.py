@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from posthouse.errors import BrokerBug, PosthouseError, UnknownOutcome
-from posthouse.journal.codec import entries_bound, size_bound
+from posthouse.journal.codec import entries_bound, size_bound, traits_bound
 from posthouse.journal.commit import GroupCommit
 from posthouse.journal.format import FLAG_CLOSED, PUT_OVERHEAD_BYTES, SETTLE_BYTES
 from posthouse.journal.group import Group
@@ -31,6 +31,7 @@ from posthouse.records import (
     Entry,
     Put,
     Record,
+    Returned,
     Settled,
 )
 
@@ -93,7 +94,7 @@ class LogJournal(GroupCommit):
         message_id, _, body, headers, traits = entry
         size = len(body) + len(headers) + PUT_OVERHEAD_BYTES
         if traits is not None:
-            size += len(traits.death)
+            size += traits_bound(traits)
         group = self._open
         if (
             message_id == self._next_id
@@ -165,6 +166,8 @@ class LogJournal(GroupCommit):
         size = sum(map(size_bound, records))
         group = self._begin(size)
         self._forget_open_records()
+        if self._gathering is not None and not isinstance(records[0], Returned):
+            self.hurry()
         for record in records:
             if isinstance(record, Put):
                 self._check_ids(record.entries[0][0])
@@ -195,6 +198,8 @@ class LogJournal(GroupCommit):
     def _open_put(self, queue: int, producer: int, sequence: int, entries: list[Entry]) -> Group:
         first_id = entries[0][0]
         group = self._begin()
+        if self._gathering is not None:
+            self.hurry()
         self._check_ids(first_id)
         if self._settle_below == _ANY_ID:
             self._settle_below = first_id
@@ -226,9 +231,7 @@ class LogJournal(GroupCommit):
         if group is not None:
             waiter: asyncio.Future[None] = loop.create_future()
             group.waiters.append(waiter)
-            if self._gathering is not None:
-                self._stop_gathering()
-                self._schedule_kick()
+            self.hurry()
             await waiter
         if self._log.options.sync != "commit":
             await self._run(self._log.disk.sync)

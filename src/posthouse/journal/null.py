@@ -46,6 +46,9 @@ class NullJournal:
         """Nothing is ever under way."""
         return None
 
+    def hurry(self) -> None:
+        """Nothing to do."""
+
     def delivered(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         """Nothing to do."""
 

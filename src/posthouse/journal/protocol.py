@@ -51,6 +51,9 @@ class Journal(Protocol):
     def last_group(self) -> Group | None:
         """The group that must be durable for all that was appended to be; None: it all is."""
 
+    def hurry(self) -> None:
+        """Somebody has begun to wait for the open group."""
+
     def delivered(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         """Messages are being handed out, for these attempts: survives the process on return."""
 

@@ -46,6 +46,7 @@ class PortBase:
         """Done when the group is on disk. Cancelling it cancels nothing else."""
         future = self._loop.create_future()
         group.waiters.append(future)
+        self._engine.journal.hurry()
         return future
 
     def full(self) -> QueueFull:

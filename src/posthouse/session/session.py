@@ -88,6 +88,7 @@ class Session:
         if group is not None:
             future = engine.loop.create_future()
             group.waiters.append(future)
+            engine.journal.hurry()
             await future
         return ids
 

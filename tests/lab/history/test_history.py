@@ -500,6 +500,8 @@ def an_old_message_is_delivered(run: Run) -> None:
     run.now_s = 6.0
     run.put("b", B)
     run.now_s = 6.1
+    run.put("c", C)
+    run.now_s = 6.2
     run.got("a", A, 1)
 
 

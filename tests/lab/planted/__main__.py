@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -43,6 +44,9 @@ def main() -> int:
         bad += not outcome.noticed
         verdict = "caught" if outcome.noticed else f"NOT CAUGHT (code {outcome.code})"
         print(f"{outcome.took_s:6.1f} s  {verdict}: {bug.name}", flush=True)
+        found = re.search("replay: .*", outcome.output)
+        if found is not None:
+            print(f"          {found[0]}")
         if options.show or not outcome.noticed:
             print(outcome.output[-2000:])
     print(f"{bad} not caught" if bad else "all caught")

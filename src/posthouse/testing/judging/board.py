@@ -54,7 +54,8 @@ class Board:
         settled: settlements not known to be on disk.
         found: bodies that the last look found, by queue.
         position, life: of this event.
-        now_ns, before_ns: the time of this event, and the one before that was not the same.
+        now_ns, last_ns, before_ns: the time of this event, and the two before it that were not
+            the same.
     """
 
     def __init__(self, policies: Policies) -> None:
@@ -71,7 +72,7 @@ class Board:
         self.settled: list[Soft] = []
         self.found: dict[str, set[str]] = {}
         self.newest_id = ""
-        self.now_ns = self.before_ns = 0
+        self.now_ns = self.last_ns = self.before_ns = 0
         self.position = 0
         self.life = 0
 
@@ -83,7 +84,7 @@ class Board:
         """The next event, at this time."""
         self.position += 1
         if at_ns is not None and at_ns != self.now_ns:
-            self.before_ns, self.now_ns = self.now_ns, at_ns
+            self.before_ns, self.last_ns, self.now_ns = self.last_ns, self.now_ns, at_ns
 
     def start(self, event: Started) -> Under:
         """An operation is under way."""

@@ -66,7 +66,7 @@ class Deliveries:
             early_s = (fate.due_ns - event.at_ns) / NANOSECONDS
             board.say(f"{name} was delivered {early_s:.6f} s before its delay was over")
         first = not fate.version and event.queue == fate.home
-        # As for delays: a message may be taken in the turn after a standstill.
+        # As for delays: a message may be taken in the turns after a standstill.
         if first and fate.expires_ns and board.before_ns > fate.expires_ns + LATE_NS:
             board.say(f"{name} was delivered, though it had waited too long")
 
@@ -120,7 +120,7 @@ class Deliveries:
             return
         if board.iterators.get(event.queue) and fate.key is None:
             return
-        # By the time before: after a standstill, timers and consumers run in any order.
+        # By the time of two turns ago: after a standstill, consumers may run before timers.
         due_ns = board.before_ns - LATE_NS
         for message_id, other in board.waiting.get(event.queue, {}).items():
             if message_id >= event.id or other.key != fate.key:

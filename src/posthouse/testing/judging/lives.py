@@ -85,6 +85,7 @@ class Lives:
         if moved:
             # What changed queues may be seen before that is on disk; undone, it takes along what
             # happened to the message there.
+            fate.moved_life = board.life  # and again: what is undone is done anew
             fate.may_be_in(fate.moved_from)
             if lost_ring and fate.moved_delivery is not None:
                 queue, attempts = fate.moved_delivery
