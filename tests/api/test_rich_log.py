@@ -18,7 +18,7 @@ SMALL = {"segment_bytes": 65536}
 
 
 def segments(directory: Path) -> set[str]:
-    return {path.name for path in directory.glob("*.log")}
+    return {path.name for path in directory.glob("*.seg")}
 
 
 def opened(directory: Path, at_s: float = 0.0, **options: Any) -> tuple[Any, ManualClock]:

@@ -72,3 +72,40 @@ def test_a_ring_goes_round() -> None:
     order.put_back(first)
     order.discard({1})
     assert [rank_of(each) for each in order] == [5, 3]
+
+
+@given(
+    st.sampled_from(["fifo", "priority", "lifo"]),
+    st.lists(
+        st.tuples(st.sampled_from(["add", "late", "pop", "back"]), st.integers(0, 2)), max_size=60
+    ),
+)
+def test_arrivals_takes_and_returns(name: str, steps: list[tuple[str, int]]) -> None:
+    """Against a sorted list; late ones join behind younger ones (what moved in, what is due)."""
+    order = make_order(name, fair=False)
+    inside: list[Entry] = []
+    out: list[Entry] = []
+    rank = 1000
+    for step, level in steps:
+        if step == "pop":
+            if not inside:
+                assert len(order) == 0
+                continue
+            inside = expected(name, inside)
+            assert order.pop() == inside[0]
+            out.append(inside.pop(0))
+        elif step == "back":
+            if out:
+                order.put_back(out[0])
+                inside.append(out.pop(0))
+        else:
+            rank += 3
+            new = entry(rank - 500 if step == "late" else rank, [0, 1, 255][level])
+            if all(rank_of(other) != rank_of(new) for other in [*inside, *out]):
+                order.add(new)
+                inside.append(new)
+        assert list(order) == expected(name, inside)
+        assert len(order) == len(inside)
+        assert sorted(order.unordered()) == sorted(inside)
+        assert all(order.holds(each) for each in inside)
+        assert not any(order.holds(each) for each in out)

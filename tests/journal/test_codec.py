@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from posthouse.journal.codec import decode_payload, encode_payload, entries_bound, size_bound
 from posthouse.journal.columns import BadRecord
-from posthouse.journal.format import FRAME_HEADER_BYTES, PUT_OVERHEAD_BYTES, SETTLE_RESERVE_BYTES
+from posthouse.journal.format import (
+    FRAME_HEADER_BYTES,
+    PUT_OVERHEAD_BYTES,
+    SETTLE_RESERVE_BYTES,
+    TRAITS_EXTRA_BYTES,
+)
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import (
     Bound,
