@@ -11,6 +11,7 @@ import msgspec
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
 from posthouse.bodies import BodyDecoder, make_encoder
+from posthouse.core.filters import parse_field
 from posthouse.errors import BadArgument, BrokerClosed, Unsupported
 from posthouse.model import QueuePolicy, QueueStats, Retry, check_queue_name
 from posthouse.queue import Queue
@@ -40,6 +41,7 @@ class Settings(TypedDict, total=False):
     ttl: float | None
     expired: Literal["dead_letter", "drop"]
     dedup_window: float
+    index: tuple[str, ...]
 
 
 _SECONDS = {"visibility_timeout", "ttl", "dedup_window"}
@@ -165,6 +167,8 @@ class Broker:
             policy = QueuePolicy(**given) if old is None else msgspec.structs.replace(old, **given)
         except TypeError as error:
             raise BadArgument(f"a setting of queue {name!r} has a wrong type: {error}") from error
+        for field in given.get("index", ()):
+            parse_field(field)
         if port is None:
             port = self._ports[name] = self._backend.port(name, policy)
         elif policy != old:

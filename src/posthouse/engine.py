@@ -101,6 +101,8 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns = FOREVER_NS
         state.numbers.last_token = epoch << 40
+        if not journal.instant:
+            state.moves = []
         _engines.add(self)
 
     def check_loop(self) -> None:
@@ -190,6 +192,10 @@ class Engine:
 
         ``late`` is what may be seen only when they are durable.
         """
+        moves = self.state.moves
+        if moves:
+            late = [*(late or []), *moves]
+            moves.clear()
         group = self.journal.append(*records)
         if group is None:
             for record in records:
@@ -217,8 +223,12 @@ class Engine:
     def keep_in_parts(self, records: list[Record]) -> None:
         """`keep` for records that need not be on disk together, however many."""
         records = join_returned(records)
+        moves = list(self.state.moves or [])
+        if self.state.moves:
+            self.state.moves.clear()
         for start in range(0, len(records), PART_RECORDS):
-            self.keep(records[start : start + PART_RECORDS])
+            last = start + PART_RECORDS >= len(records)
+            self.keep(records[start : start + PART_RECORDS], moves if last else None)
 
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""
@@ -345,6 +355,8 @@ class Engine:
         """
         rich = lane.state.rich
         if rich is not None:
+            if lane.shut is not None and rich.waiting() <= 0:
+                lane.fail(lane.shut, joiners=False)
             if (lane.getters or lane.selectors) and rich.available(self.tick_ns or self.now_ns()):
                 lane.wake_getters(1)
             self.schedule(lane)

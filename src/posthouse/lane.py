@@ -54,7 +54,7 @@ class Lane:
         self.line = False  # producers stand in line: a put that came later must not pass them
         self.watched = False  # putters or joiners want to hear when messages leave
         self.scheduled_ns = FOREVER_NS
-        self.shut = False
+        self.shut: Exception | None = None
 
     def wake_getters(self, count: int) -> None:
         """Wake up to ``count`` consumers, and all that wait for some messages only."""
@@ -123,15 +123,18 @@ class Lane:
             self.watched = True
             await joiner
 
-    def fail(self, error: Exception, *, joiners: bool = True) -> None:
-        """Raise ``error`` from everybody who waits (from ``joiners`` too, or not)."""
-        waiters = [*self.getters, *self.selectors]
+    def fail(self, error: Exception, *, joiners: bool = True, getters: bool = True) -> None:
+        """Raise ``error`` from everybody who waits (from joiners and getters too, or not)."""
+        waiters = [putter.future for putter in self.putters if putter.future is not None]
+        # Who waits for some messages only has looked through what there is.
+        waiters += self.selectors
         self.selectors.clear()
+        if getters:
+            waiters += self.getters
+            self.getters.clear()
         if joiners:
             waiters += self.joiners
             self.joiners.clear()
-        waiters += [putter.future for putter in self.putters if putter.future is not None]
-        self.getters.clear()
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_exception(error)

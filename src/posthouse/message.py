@@ -133,23 +133,28 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
     async def nack(self, delay: float | None = None, error: str | None = None) -> None:
         """It failed; it is tried again after ``delay`` seconds (None: the queue's backoff).
 
-        After the last attempt it goes to the dead-letter queue, with ``error`` in its headers.
+        After the last attempt it goes to the dead-letter queue, with ``error`` in its headers;
+        that waits for the disk.
         Raises: as `ack`, and BadArgument for the delay.
         """
         delay_ns = None if delay is None else check_seconds("delay", delay)
         if self.settled is not None:
             self._settled_as("nack")
             return
-        self.source.port.nack(self.token, self.entry[0], delay_ns, error)
+        group = self.source.port.nack(self.token, self.entry[0], delay_ns, error)
         self.settled = "nack"
+        if group is not None:
+            await self.source.port.durable(group)
 
     async def reject(self, reason: str = "rejected", error: str | None = None) -> None:
-        """It can never be done: to the dead-letter queue now. Raises: as `ack`."""
+        """It can never be done: to the dead-letter queue now, durably. Raises: as `ack`."""
         if self.settled is not None:
             self._settled_as("reject")
             return
-        self.source.port.reject(self.token, self.entry[0], reason, error)
+        group = self.source.port.reject(self.token, self.entry[0], reason, error)
         self.settled = "reject"
+        if group is not None:
+            await self.source.port.durable(group)
 
     async def give_back(self) -> None:
         """Undo the delivery: available to others at once, the attempt not counted.

@@ -40,6 +40,8 @@ MAX_ATTEMPTS: Final = 10_000
 MAX_KEY_BYTES: Final = 250
 MAX_DEDUP_BYTES: Final = 250
 MAX_PRIORITY: Final = 255
+MAX_INDEXES: Final = 8
+MAX_INDEX_BYTES: Final = 250
 MAX_DEDUP_IDS: Final = 1_000_000
 MAX_DEDUP_WINDOW_S: Final = 24 * 3600.0
 DEFAULT_MAX_BYTES_LOG: Final = 10 * 1024**3
@@ -225,10 +227,12 @@ class QueuePolicy(msgspec.Struct, frozen=True):
             each key in order, ``None`` is no limit.
         max_in_flight: messages of the queue delivered at a time, over all consumers.
         rate: deliveries over all consumers, like ``"100/s"``; up to a second's worth at once.
-        rate_per_key: the same for each key, evenly spaced.
+        rate_per_key: the same for each key.
         ttl_s: seconds that a message may wait, unless its put says otherwise; ``None``: for ever.
         expired: what is done with a message that waited longer: ``"dead_letter"`` or ``"drop"``.
         dedup_window_s: seconds for which a dedup id is remembered (at most 1,000,000 of them).
+        index: up to 8 fields of bodies and headers, written as in a filter, by which messages are
+            found without looking through all: ``("headers.customer", "body.order_id")``.
     """
 
     visibility_timeout_s: float = 30.0
@@ -246,6 +250,7 @@ class QueuePolicy(msgspec.Struct, frozen=True):
     ttl_s: float | None = None
     expired: Literal["dead_letter", "drop"] = "dead_letter"
     dedup_window_s: float = 300.0
+    index: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_seconds("visibility_timeout", self.visibility_timeout_s, least=0.001)
@@ -276,6 +281,10 @@ class QueuePolicy(msgspec.Struct, frozen=True):
         if self.ttl_s is not None:
             check_seconds("ttl", self.ttl_s, least=0.001)
         check_seconds("dedup_window", self.dedup_window_s, most=MAX_DEDUP_WINDOW_S)
+        if not isinstance(self.index, tuple) or len(self.index) > MAX_INDEXES:
+            raise BadArgument(f"index is a tuple of up to {MAX_INDEXES} fields")
+        for field in self.index:
+            check_text("an index's field", field, MAX_INDEX_BYTES)
 
     def is_plain(self) -> bool:
         """Whether first in, first out without limits is all there is to it."""

@@ -283,7 +283,7 @@ class Queue(Generic[T]):
         )
         taken = self.port.take_one(lease_ns)
         if taken is None:
-            self.port.check_open()
+            self.port.check_takes()
             raise QueueEmpty(f"queue {self.name!r} has no message waiting")
         return Message(self._source, taken[1], taken[0], taken[2])
 

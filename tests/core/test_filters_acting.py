@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posthouse.core import acting, selecting
+from posthouse.core.filters import Filter
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import Replay
@@ -26,14 +27,32 @@ POLICIES = [
     QueuePolicy(retry=RETRY, fair=True),
     QueuePolicy(retry=RETRY, max_in_flight=2),
     QueuePolicy(retry=RETRY, max_in_flight_per_key=None),
+    QueuePolicy(retry=RETRY, index=("headers.number",)),
+    QueuePolicy(retry=RETRY, index=("headers.number",), order="priority", max_in_flight=2),
+    QueuePolicy(retry=RETRY, index=("headers.number",), fair=True),
 ]
+
+
+class Label:
+    """A message whose only field says which it is."""
+
+    key, priority, attempts = "", 0, 0
+
+    def __init__(self, entry: Entry) -> None:
+        self.number = entry[0]
+
+    def headers(self) -> dict[str, str]:
+        return {"number": str(self.number)}
+
+    def body(self) -> None:
+        return None
 
 
 class World:
     """Two queues, the records of all that was done, and what each message should be doing."""
 
     def __init__(self, policy: QueuePolicy, *, keys: bool) -> None:
-        self.state = BrokerState()
+        self.state = BrokerState(look=Label)
         self.records: list[Record] = []
         self.keys = keys
         self.now_ns = START_NS
@@ -107,7 +126,8 @@ class World:
         chosen = [entry for entry in entries if entry[0] % share == 0]
         gone = [(9, 2, b"", b"", None)]  # one that is not there is left alone
         before = {rank_of(entry): queue.attempts.get(rank_of(entry), 0) for entry in chosen}
-        found = selecting.withdraw(queue, [*chosen, *gone])
+        again = verb in ("delay", "at_once")
+        found = selecting.withdraw(queue, [*chosen, *gone], again=again)
         assert [entry for entry, _ in found] == chosen
         if verb == "delete":
             self.records += acting.delete(queue, found)
@@ -133,6 +153,11 @@ class World:
             held = sum(queue is each for each, _ in self.held.values())
             assert (queue.live, queue.in_flight()) == (len(numbers) + held, held)
             assert queue.size_bytes == 4 * queue.live
+            if queue.policy.index:
+                everything = Filter("headers.number >= ''")
+                found = selecting.candidates(queue, everything)
+                assert found is not None
+                assert sorted(entry[0] for entry in found) == numbers
             listed = {entry[0] for entry in queue.entries()}
             assert listed | {row[2][0] for row in queue.delayed} == set(numbers)
             if queue.rich is not None:
@@ -197,7 +222,9 @@ def run(world: World, steps: list[tuple[Any, ...]]) -> None:
         world.check()
 
 
-@pytest.mark.parametrize("policy", POLICIES, ids=lambda p: f"{p.order}-{p.fair}-{p.max_in_flight}")
+@pytest.mark.parametrize(
+    "policy", POLICIES, ids=lambda p: f"{p.order}-{p.fair}-{p.max_in_flight}-{len(p.index)}"
+)
 @pytest.mark.parametrize("keys", [False, True], ids=["plain", "keyed"])
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS)
@@ -212,7 +239,7 @@ def test_nothing_is_lost(policy: QueuePolicy, keys: bool, steps: list[tuple[Any,
 def test_a_replay_has_the_same(policy: QueuePolicy, steps: list[tuple[Any, ...]]) -> None:
     world = World(policy, keys=False)
     run(world, [step for step in steps if step[0] in ("put", "act", "time")])
-    again = BrokerState()
+    again = BrokerState(look=Label)
     replay = Replay(again)
     for record in world.records:
         replay.apply(record)

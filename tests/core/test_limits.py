@@ -22,9 +22,10 @@ def test_never_more_than_a_burst_and_the_rate(text: str, steps: list[int]) -> No
     taken: list[int] = []
     for step in steps:
         now_ns += step
-        while rate.free_ns() <= now_ns:
-            rate.take(now_ns)
-            taken.append(now_ns)
+        for _ in range(50):
+            if rate.free_ns() <= now_ns:
+                rate.take(now_ns)
+                taken.append(now_ns)
     burst = max(1.0, count / per_s)
     for first in range(len(taken)):
         for last in range(first, len(taken)):
@@ -36,8 +37,9 @@ def test_never_more_than_a_burst_and_the_rate(text: str, steps: list[int]) -> No
 def test_one_more_when_its_time_has_come(text: str, interval_s: float) -> None:
     rate = Rate(text)
     now_ns = 10**18
-    while rate.free_ns() <= now_ns:
-        rate.take(now_ns)
+    for _ in range(10):
+        if rate.free_ns() <= now_ns:
+            rate.take(now_ns)
     assert rate.free_ns() == now_ns + int(interval_s * NANOSECONDS)
     rate.take(rate.free_ns())
     assert rate.free_ns() == now_ns + 2 * int(interval_s * NANOSECONDS)
@@ -47,9 +49,10 @@ def test_what_was_not_used_is_not_saved_up_beyond_a_second() -> None:
     rate = Rate("3/s")
     for now_ns in (10**18, 2 * 10**18):
         count = 0
-        while rate.free_ns() <= now_ns:
-            rate.take(now_ns)
-            count += 1
+        for _ in range(10):
+            if rate.free_ns() <= now_ns:
+                rate.take(now_ns)
+                count += 1
         assert count == 3
 
 

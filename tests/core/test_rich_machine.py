@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -29,13 +29,13 @@ def policies(*, orders: bool = True) -> st.SearchStrategy[QueuePolicy]:
         order if orders else st.just(("fifo", False)),
         retry=st.just(Retry(max_attempts=3)),
         dead_letter=st.sampled_from(["dead", "dead", None]),
-        max_messages=st.sampled_from([None, None, 4]),
-        max_bytes=st.sampled_from([None, None, 12]),
+        max_messages=st.sampled_from([None, None, None, 4]),
+        max_bytes=st.sampled_from([None, None, None, 12]),
         overflow=st.just("drop_oldest"),
-        max_in_flight=st.sampled_from([None, None, 1, 2]),
+        max_in_flight=st.sampled_from([None, None, None, 1, 2]),
         max_in_flight_per_key=st.sampled_from([1, 1, 2, None]),
-        rate=st.sampled_from([None, None, "2/s", "1/2s"]),
-        rate_per_key=st.sampled_from([None, None, "1/s", "3/s"]),
+        rate=st.sampled_from([None, None, None, None, "2/s", "1/2s"]),
+        rate_per_key=st.sampled_from([None, None, None, "1/s", "3/s"]),
         expired=st.sampled_from(["dead_letter", "drop"]),
         ttl_s=st.sampled_from([None, 0.3]),
     )
@@ -241,6 +241,17 @@ class RichMachine(RuleBasedStateMachine):
                 self.records += records
                 plain.back(item, due_ns)
 
+    @rule(name=st.sampled_from(["q", "q", "dead"]), most=st.integers(1, 4))
+    def work_off(self, name: str, most: int) -> None:
+        """Take and ack, one by one."""
+        for _ in range(most):
+            self.take_one(name)
+            for number, (_, item) in enumerate(self.held()):
+                if item in self.plain[name].items and item.where == "out":
+                    self.settle(number, "ack", 0)
+                    break
+            self.everything_agrees()
+
     def bury(self, item: Item, records: list[Record]) -> None:
         """The last record tells where it went."""
         self.records += records
@@ -279,8 +290,10 @@ class RichMachine(RuleBasedStateMachine):
 
     # time
 
-    @rule(most=st.sampled_from([1, 100]))
-    def expire_waiting(self, most: int) -> None:
+    @rule(most=st.sampled_from([1, 100]), later=st.booleans())
+    def expire_waiting(self, most: int, later: bool) -> None:
+        if later:
+            self.now_ns += 4 * TENTH_NS
         expected = self.model.expired(self.now_ns, most)
         records = self.core.expire_waiting(self.queue, self.now_ns, most)
         assert [r.id if isinstance(r, Moved) else r.ids[0] for r in records] == [  # type: ignore[union-attr]
@@ -352,5 +365,10 @@ class RichMachine(RuleBasedStateMachine):
             }
 
 
-RichMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
+# Without Phase.explain: it traces every line, and a failure would not be told within the timeout.
+RichMachine.TestCase.settings = settings(
+    max_examples=300,
+    stateful_step_count=50,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+)
 TestRichMachine = RichMachine.TestCase

@@ -25,6 +25,7 @@ ENGINE_CAPABILITIES = frozenset(
         "topics",
         "browse",
         "select",
+        "indexes",
         "rate",
     }
 )

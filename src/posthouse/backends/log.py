@@ -20,6 +20,7 @@ from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import LogOptions, open_log
 from posthouse.journal.writer import ThreadWriter, Writer
 from posthouse.model import DEFAULT_MAX_BYTES_LOG
+from posthouse.session.find import look_at
 
 T = TypeVar("T")
 logger = logging.getLogger("posthouse.log")
@@ -58,7 +59,7 @@ class LogBackend(Hosted):
         """
         loop = asyncio.get_running_loop()
         clock = self._clock or SystemClock()
-        state = BrokerState(DEFAULT_MAX_BYTES_LOG)
+        state = BrokerState(DEFAULT_MAX_BYTES_LOG, look_at)
         replay = Replay(state)
         writer = self._make_writer(loop)
         opening: asyncio.Future[Any] = submit(

@@ -15,6 +15,7 @@ from posthouse.engine import Engine
 from posthouse.errors import BadArgument
 from posthouse.journal.null import NullJournal
 from posthouse.model import DEFAULT_MAX_BYTES_MEMORY
+from posthouse.session.find import look_at
 
 
 class MemoryBackend(Hosted):
@@ -29,7 +30,7 @@ class MemoryBackend(Hosted):
 
     async def start(self) -> None:
         """See `posthouse.backends.contract.Backend`."""
-        state = BrokerState(DEFAULT_MAX_BYTES_MEMORY)
+        state = BrokerState(DEFAULT_MAX_BYTES_MEMORY, look_at)
         clock = self._clock or SystemClock()
         loop = asyncio.get_running_loop()
         self.host(Engine(state, NullJournal(), clock, loop, chance=self._chance))

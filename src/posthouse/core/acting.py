@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -59,7 +60,7 @@ def move(
             dedup="",
             priority=traits.priority if target.policy.order == "priority" else 0,
         )
-        records.append(_join(queue, target, entry, traits))
+        records.append(_join(state, queue, target, entry, traits))
     return records
 
 
@@ -84,7 +85,7 @@ def redrive(state: BrokerState, queue: QueueState, found: Found, now_ns: int) ->
             due_ns=0,
             expires_ns=now_ns + origin.ttl_ns if origin.ttl_ns else 0,
         )
-        records.append(_join(queue, origin, entry, traits))
+        records.append(_join(state, queue, origin, entry, traits))
     return records
 
 
@@ -94,10 +95,17 @@ def _leave(queue: QueueState, entries: list[Entry]) -> None:
     queue.count_out(entries)
 
 
-def _join(queue: QueueState, target: QueueState, entry: Entry, traits: Traits) -> Moved:
+def _join(
+    state: BrokerState, queue: QueueState, target: QueueState, entry: Entry, traits: Traits
+) -> Moved:
     moved = (*entry[:4], traits)
     queue.moved_out += 1
     target.moved_in += 1
     target.count_in(moved)
-    target.arrive(moved, 0, traits.due_ns)
+    if state.moves is None:
+        target.arrive(moved, 0, traits.due_ns)
+    else:
+        # Seen when its record is durable; see `BrokerState`.
+        target.pending += 1
+        state.moves.append((target, partial(target.arrive, moved, 0, traits.due_ns)))
     return Moved(queue.number, target.number, entry[0], traits)

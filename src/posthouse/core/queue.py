@@ -20,6 +20,7 @@ from itertools import repeat
 from posthouse.core.dedup import DedupWindow
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
+from posthouse.core.rich import Look
 from posthouse.core.waiting import Waiting, size_of
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
@@ -77,8 +78,9 @@ class QueueState(Waiting):
         policy: QueuePolicy,
         numbers: Numbers,
         default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY,
+        look: Look | None = None,
     ) -> None:
-        super().__init__(policy)
+        super().__init__(policy, look)
         self.number = number
         self.name = name
         self.numbers = numbers
@@ -99,7 +101,7 @@ class QueueState(Waiting):
         self.dedup.window_ns = int(policy.dedup_window_s * NANOSECONDS)
         if self.rich is not None:
             self.rich.configure(policy)
-        elif not policy.is_plain():
+        elif not policy.is_plain() or (policy.index and self.look is not None):
             self.enrich()
 
     # put

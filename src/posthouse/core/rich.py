@@ -15,13 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
+from posthouse.core.filters import Subject
+from posthouse.core.index import Index, KnownOrder
 from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
 from posthouse.core.orders import Order, make_order, rank_of
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
+
+Look: TypeAlias = "Callable[[Entry], Subject]"
 
 _IDLE_KEYS: Final = 4096
 _FEW: Final = 64
@@ -35,6 +39,7 @@ class RichOrder:
         keys: the lines of ordering keys.
         mortal: what waits and has a time to live, by rank.
         out: how many are out.
+        index: all that waits or is delayed, by the fields that the policy names; or None.
     """
 
     __slots__ = (
@@ -42,6 +47,7 @@ class RichOrder:
         "_delayed",
         "_idle_keys",
         "_line_due",
+        "_look",
         "_most_out",
         "_order",
         "_overdue",
@@ -50,18 +56,25 @@ class RichOrder:
         "_rate",
         "_void",
         "expiries",
+        "index",
         "keys",
         "mortal",
         "out",
     )
 
     def __init__(
-        self, policy: QueuePolicy, delayed: list[tuple[int, int, Entry]], out: int
+        self,
+        policy: QueuePolicy,
+        delayed: list[tuple[int, int, Entry]],
+        out: int,
+        look: Look | None = None,
     ) -> None:
         self._policy = policy
         self._delayed = delayed
         self._blocked = False  # a taker was refused by the rate
-        self._order: Order = make_order(policy.order, fair=policy.fair)
+        self._look = look
+        self._order = self._make_order()
+        self._index_all([entry for _, _, entry in delayed])
         self.expiries: list[tuple[int, int]] = []
         self._overdue: dict[int, Entry] = {}
         self._paced: set[int] = set()  # ranks that are delayed by their key's rate only
@@ -74,6 +87,21 @@ class RichOrder:
         self._most_out = policy.max_in_flight or FOREVER_NS
         self.mortal: dict[int, Entry] = {}
         self.out = out
+
+    def _make_order(self) -> Order:
+        """An empty order, and the indexes empty, as the policy says."""
+        policy = self._policy
+        order = make_order(policy.order, fair=policy.fair)
+        if not policy.index or self._look is None:
+            self.index: Index | None = None
+            return order
+        self.index = Index(policy.index, self._look)
+        return KnownOrder(order)
+
+    def _index_all(self, entries: list[Entry]) -> None:
+        if self.index is not None:
+            for entry in entries:
+                self.index.add(entry)
 
     def configure(self, policy: QueuePolicy) -> None:
         """Take a policy's order and limits; what waits is kept, and rates that stay go on."""
@@ -102,7 +130,9 @@ class RichOrder:
         self._void.clear()
         self._line_due.clear()
         self._paced.clear()
-        self._order = make_order(policy.order, fair=policy.fair)
+        self._order = self._make_order()
+        late = [entry for _, _, entry in self._delayed]
+        self._index_all([*(entry for _, entry in rows), *self._overdue.values(), *late])
         for due_ns, entry in sorted(rows, key=lambda row: rank_of(row[1])):
             self._place(entry, due_ns)
 
@@ -178,6 +208,8 @@ class RichOrder:
         self._order.add(entry)
 
     def _watch(self, entry: Entry) -> None:
+        if self.index is not None:
+            self.index.add(entry)
         traits = entry[4]
         if traits is not None and traits.expires_ns:
             self.mortal[rank_of(entry)] = entry
@@ -208,8 +240,8 @@ class RichOrder:
 
         Their places in the order stay, void: given back at once, they stand there again.
         """
-        if len(entries) == 1:
-            here = entries if self._order.holds(entries[0]) else []
+        if len(entries) == 1 or self.index is not None:
+            here = [entry for entry in entries if self._order.holds(entry)]
         else:
             ranks = set(map(rank_of, self._order.unordered()))
             here = [entry for entry in entries if rank_of(entry) in ranks]
@@ -241,6 +273,8 @@ class RichOrder:
             self._rate.take(now_ns)
         rank = rank_of(entry)
         self.mortal.pop(rank, None)
+        if self.index is not None:
+            self.index.remove(rank)
         key = self._line_of(entry)
         if key is not None:
             self.keys.taken(key, rank, now_ns)
@@ -302,6 +336,8 @@ class RichOrder:
         ranks = {rank_of(entry) for entry in entries}
         for rank in ranks:
             self.mortal.pop(rank, None)
+            if self.index is not None:
+                self.index.remove(rank)
         ranks -= {rank for rank in ranks if self._overdue.pop(rank, None) is not None}
         late = {row[1] for row in self._delayed if row[1] in ranks}
         if late:
@@ -313,23 +349,29 @@ class RichOrder:
             self._gone(entry)
         self._sweep(at_least=_FEW)
 
-    def withdraw(self, ranks: set[int]) -> list[tuple[Entry, int]]:
+    def withdraw(self, ranks: set[int], *, again: bool) -> list[tuple[Entry, int]]:
         """Take those messages that wait, or are delayed, out of the order: each with its due time.
 
-        They may come again under the same rank. Looks through all.
+        ``again``: they may come again under the same rank. Looks through all, unless there is an
+        index (and they do not come again).
         """
-        found = [
-            (entry, self._line_due.get(rank_of(entry), 0))
-            for entry in self.unordered()
-            if rank_of(entry) in ranks
-        ]
-        found += [
-            (entry, 0 if rank in self._paced else due_ns)
-            for due_ns, rank, entry in self._delayed
+        late = {
+            rank: 0 if rank in self._paced else due_ns
+            for due_ns, rank, _ in self._delayed
             if rank in ranks
+        }
+        if self.index is not None:
+            here = [entry for rank in ranks if (entry := self.index.entry(rank)) is not None]
+        else:
+            here = [entry for entry in self.unordered() if rank_of(entry) in ranks]
+            here += [entry for _, rank, entry in self._delayed if rank in late]
+        found = [
+            (entry, late.get(rank_of(entry), self._line_due.get(rank_of(entry), 0)))
+            for entry in here
         ]
-        self.remove([entry for entry, _ in found])
-        self._sweep(at_least=0)
+        self.remove(here)
+        if again:
+            self._sweep(at_least=0)
         return found
 
     def _sweep(self, at_least: int) -> None:
@@ -421,7 +463,7 @@ class RichOrder:
     def clear(self) -> None:
         """Forget all that waits."""
         self.keys.clear()
-        self._order = make_order(self._policy.order, fair=self._policy.fair)
+        self._order = self._make_order()
         self._void.clear()
         self._line_due.clear()
         self._overdue.clear()
@@ -441,4 +483,5 @@ def _expiry(entry: Entry) -> int:
 
 
 def _arrangement(policy: QueuePolicy) -> tuple[object, ...]:
-    return policy.order, policy.fair, policy.max_in_flight_per_key, policy.rate_per_key
+    per_key = (policy.max_in_flight_per_key, policy.rate_per_key)
+    return policy.order, policy.fair, per_key, policy.index

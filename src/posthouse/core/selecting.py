@@ -12,6 +12,7 @@ from heapq import heapify, merge
 from itertools import islice
 from typing import Any, Final, TypeAlias
 
+from posthouse.core.filters import Filter
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import QueueState
 from posthouse.records import Entry
@@ -77,18 +78,35 @@ def in_steps(entries: list[Entry], key: Key, after: Any = None) -> Iterator[Entr
     yield from chains[0] if len(chains) == 1 else merge(*chains, key=key)
 
 
+def order_key(queue: QueueState) -> Callable[[Entry], Any]:
+    """What puts messages in the order of taking; in a fair queue, of arrival."""
+    rich = queue.rich
+    return rank_of if rich is None or rich.order_key is None else rich.order_key
+
+
+def candidates(queue: QueueState, where: Filter | None) -> list[Entry] | None:
+    """What an index says may match, waiting or delayed; None where none helps."""
+    rich = queue.rich
+    if rich is None or rich.index is None or where is None:
+        return None
+    return rich.index.candidates(where.term)
+
+
 def withdraw(
-    queue: QueueState, entries: list[Entry], *, delayed: bool = True
+    queue: QueueState, entries: list[Entry], *, delayed: bool = True, again: bool = True
 ) -> list[tuple[Entry, int]]:
     """Take those that still wait (or are ``delayed``) out of the order: each with its due time.
 
-    In the order given. They are still counted, and so are their attempts.
+    In the order given; ``again`` says that they may come again under the same
+    rank. They are still counted, and so are their attempts.
     """
     ranks = {rank_of(entry) for entry in entries}
     if not ranks:
         return []
     if queue.rich is not None:
-        found = {rank_of(entry): (entry, due) for entry, due in queue.rich.withdraw(ranks)}
+        found = {
+            rank_of(entry): (entry, due) for entry, due in queue.rich.withdraw(ranks, again=again)
+        }
     else:
         found = _from_ready(queue, ranks)
         if queue.returned and len(found) < len(ranks):

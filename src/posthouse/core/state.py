@@ -16,6 +16,7 @@ from posthouse.core import letters
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import Numbers, QueueState
+from posthouse.core.rich import Look
 from posthouse.core.router import Router
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
@@ -55,9 +56,15 @@ HOLDER_DIED: Final = "the process that held it ended"
 class BrokerState:
     """The queues by name and by number, and what they share."""
 
-    __slots__ = ("by_name", "default_max_bytes", "numbers", "queues", "router")
+    __slots__ = ("by_name", "default_max_bytes", "look", "moves", "numbers", "queues", "router")
 
-    def __init__(self, default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY) -> None:
+    def __init__(
+        self, default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY, look: Look | None = None
+    ) -> None:
+        self.look = look  # how indexes see a message; without it queues have none
+        # Where a caller says so, what moves is seen only when its record is durable: else a crash
+        # could undo the move, and with it the attempts counted in the new queue.
+        self.moves: Late | None = None
         self.queues: dict[int, QueueState] = {}
         self.by_name: dict[str, QueueState] = {}
         self.numbers = Numbers()
@@ -83,7 +90,7 @@ class BrokerState:
 
     def add(self, number: int, name: str, policy: QueuePolicy) -> QueueState:
         """Make a queue under a number (replay gives the numbers it had)."""
-        queue = QueueState(number, name, policy, self.numbers, self.default_max_bytes)
+        queue = QueueState(number, name, policy, self.numbers, self.default_max_bytes, self.look)
         self.queues[number] = queue
         self.by_name[name] = queue
         return queue
@@ -259,13 +266,14 @@ class BrokerState:
         )
         return now_ns + target.ttl_ns if target.ttl_ns and ends else 0
 
-    @staticmethod
     def _move(
-        queue: QueueState, target: QueueState, entry: Entry, traits: Traits, late: Late | None
+        self, queue: QueueState, target: QueueState, entry: Entry, traits: Traits, late: Late | None
     ) -> Moved:
         moved = (*entry[:4], traits)
         target.count_in(moved)
         target.moved_in += 1
+        if late is None:
+            late = self.moves
         _show(target, partial(target.arrive, moved, 0, 0), late)
         return Moved(queue.number, target.number, entry[0], traits)
 

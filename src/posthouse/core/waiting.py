@@ -15,7 +15,7 @@ from typing import Final
 
 from posthouse.core.leases import BatchLease, Lease
 from posthouse.core.orders import rank_of
-from posthouse.core.rich import RichOrder
+from posthouse.core.rich import Look, RichOrder
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -37,6 +37,7 @@ class Waiting:
         "headed",
         "leases",
         "live",
+        "look",
         "max_bytes",
         "max_messages",
         "moved_in",
@@ -49,8 +50,9 @@ class Waiting:
         "size_bytes",
     )
 
-    def __init__(self, policy: QueuePolicy) -> None:
+    def __init__(self, policy: QueuePolicy, look: Look | None = None) -> None:
         self.policy = policy
+        self.look = look  # how indexes see a message; None: there are none
         self.ready: deque[Entry] = deque()
         self.returned: list[tuple[int, Entry]] = []
         self.delayed: list[tuple[int, int, Entry]] = []
@@ -301,7 +303,7 @@ class Waiting:
         """From now on this queue is more than first in, first out (see `rich`)."""
         if self.rich is not None:
             return self.rich
-        self.rich = rich = RichOrder(self.policy, self.delayed, self._out())
+        self.rich = rich = RichOrder(self.policy, self.delayed, self._out(), self.look)
         for _, entry in self.returned:
             rich.arrive(entry, 0)
         for entry in self.ready:

@@ -79,6 +79,13 @@ class Look:
         return self._body
 
 
+def look_at(entry: Entry) -> Look:
+    """A look at one message, for indexes: they have nothing to do with attempts."""
+    look = Look()
+    look.at(entry, 0)
+    return look
+
+
 class FindPort(PortBase):
     """The verbs that go by content and attribute."""
 
@@ -92,7 +99,8 @@ class FindPort(PortBase):
         self._check_stopped()
         self._engine.check_loop()
         state = self._state
-        entries, _ = selecting.everything(state)
+        chosen = selecting.candidates(state, where)
+        entries = selecting.everything(state)[0] if chosen is None else chosen
         for reserved in self._lane.reservations:
             entries += reserved
         key = _ORDERS[order]
@@ -162,7 +170,7 @@ class FindPort(PortBase):
             due_ns = engine.now_ns() + delay_ns if delay_ns else 0
             return acting.delay(self._state, found, due_ns)
 
-        return await self._act(where, act, RECORD_BYTES)
+        return await self._act(where, act, RECORD_BYTES, again=True)
 
     async def move(self, where: Filter | None, target: str) -> int:
         """Move it to the end of another queue, which is there; durably; how many."""
@@ -192,6 +200,8 @@ class FindPort(PortBase):
         act: Callable[[acting.Found], list[Record]],
         each_bytes: int,
         may: Callable[[Entry], bool] | None = None,
+        *,
+        again: bool = False,
     ) -> int:
         """Act on all that matches, in batches, and wait until the last one is durable.
 
@@ -202,7 +212,11 @@ class FindPort(PortBase):
         self._check_stopped()
         engine.check_loop()
         self._put_back_reserved()
-        entries, key = selecting.everything(state)
+        chosen = selecting.candidates(state, where)
+        if chosen is None:
+            entries, key = selecting.everything(state)
+        else:
+            entries, key = chosen, selecting.order_key(state)
         batch: list[Entry] = []
         done = 0
         for entry in self._matching(where, selecting.in_steps(entries, key)):
@@ -211,10 +225,10 @@ class FindPort(PortBase):
                     batch.append(entry)
                 continue
             if len(batch) > self._batch():
-                done += await self._act_on(batch, act, each_bytes)
+                done += await self._act_on(batch, act, each_bytes, again=again)
                 batch = []
             await self._pause()
-        done += await self._act_on(batch, act, each_bytes)
+        done += await self._act_on(batch, act, each_bytes, again=again)
         group = engine.journal.last_group()
         if done and group is not None:
             await self.durable(group)
@@ -229,7 +243,12 @@ class FindPort(PortBase):
         return searched // HEAP_STEPS
 
     async def _act_on(
-        self, batch: list[Entry], act: Callable[[acting.Found], list[Record]], each_bytes: int
+        self,
+        batch: list[Entry],
+        act: Callable[[acting.Found], list[Record]],
+        each_bytes: int,
+        *,
+        again: bool,
     ) -> int:
         engine = self._engine
         done = 0
@@ -238,10 +257,11 @@ class FindPort(PortBase):
             most = max(engine.journal.settle_room // (2 * each_bytes), 1)
             part, batch = batch[:most], batch[most:]
             engine.check_settle_room(each_bytes * len(part) + RECORD_BYTES)
-            found = selecting.withdraw(self._state, part)
+            found = selecting.withdraw(self._state, part, again=again)
             records = act(found)
             engine.keep_in_parts(records)
             for number in {record.target for record in records if isinstance(record, Moved)}:
+                engine.lane(number).wake_getters(len(records))
                 engine.schedule(engine.lane(number))
             done += len(found)
             group = engine.journal.last_group()
@@ -309,14 +329,7 @@ class FindPort(PortBase):
         if state.rich is not None and not state.rich.available(self._engine.now_ns()):
             self._engine.schedule(self._lane)
             return None
-        # The head first: most of the time that is enough, and no copy of the rest is made.
-        head: Iterable[Entry | None] = selecting.next_standing(state, SCAN_MESSAGES)
-        whole = state.waiting() <= SCAN_MESSAGES
-        for part in (head, None):
-            if part is None:
-                if whole:
-                    break
-                part = selecting.in_steps(*selecting.standing(state))
+        for part in self._parts(where):
             wanted: list[Entry] = []
             for entry in self._matching(where, part, skip):
                 if entry is None:
@@ -333,6 +346,19 @@ class FindPort(PortBase):
             if taken is not None:
                 return taken
         return None
+
+    def _parts(self, where: Filter) -> Iterator[Iterable[Entry | None]]:
+        """What to look through for `select`, in order, part by part."""
+        state = self._state
+        chosen = selecting.candidates(state, where)
+        if chosen is not None:
+            yield selecting.in_steps(chosen, selecting.order_key(state))
+            return
+        # The head first: most of the time that is enough, and no copy of the rest is made.
+        head = selecting.next_standing(state, SCAN_MESSAGES)
+        yield head
+        if len(head) == SCAN_MESSAGES:
+            yield selecting.in_steps(*selecting.standing(state))
 
     def _take_of(
         self, entries: list[Entry], most_bytes: int, lease_ns: int

@@ -130,6 +130,8 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         self._most_body = -1
         if immediate:
             self._may_take = False
-        lane.shut = True
+        lane.shut = shut_down_error(self._state.name)
         # Who joins waits for the end of what is there: a shutdown does not keep it from coming.
-        lane.fail(shut_down_error(self._state.name), joiners=immediate)
+        # So do getters that a limit or a key keeps from what waits.
+        done = immediate or self._state.waiting() <= 0
+        lane.fail(lane.shut, joiners=immediate, getters=done)

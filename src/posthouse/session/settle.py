@@ -11,7 +11,7 @@ from posthouse.engine import wrong_loop
 from posthouse.errors import LeaseExpired
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.journal.group import Group
-from posthouse.records import Record
+from posthouse.records import Moved, Record
 from posthouse.session.base import RECORD_BYTES, PortBase
 
 
@@ -129,7 +129,9 @@ class SettlePort(PortBase):
     def _kept(self, records: list[Record] | None, message_id: int) -> Group | None:
         if records is None:
             raise self.expired([message_id])
-        return self._engine.keep(records)
+        group = self._engine.keep(records)
+        # What stays in its queue is seen at once; what moves, when that is on disk.
+        return group if any(isinstance(record, Moved) for record in records) else None
 
     def holds(self, token: int, message_id: int) -> bool:
         """Whether the delivery still holds the message."""

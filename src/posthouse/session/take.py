@@ -157,12 +157,19 @@ class TakePort(PortBase):
         del fullest[:count]
         return True
 
+    def check_takes(self) -> None:
+        """Raise what a take should raise that found nothing. See `readable`."""
+        if self._most_body >= 0 or not self._may_take or self._state.waiting() <= 0:
+            self.check_open()
+        else:
+            self._check_stopped()
+
     async def readable(self) -> None:
         """Return when a message may be waiting.
 
         Raises:
-            QueueShutDown: the handle was shut down.
+            QueueShutDown: the handle was shut down, at once or with nothing waiting any more.
             StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
         """
-        self.check_open()
+        self.check_takes()
         await self._lane.readable()

@@ -20,7 +20,7 @@ from posthouse.testing.cases.cancellation import CancellationCases
 from posthouse.testing.cases.dead_letters import DeadLetterCases
 from posthouse.testing.cases.dedup import DedupCases
 from posthouse.testing.cases.delivery import DeliveryCases
-from posthouse.testing.cases.finding import FindCases, FoundSetCases, SelectCases
+from posthouse.testing.cases.finding import FindCases, FoundSetCases, IndexCases, SelectCases
 from posthouse.testing.cases.iteration import IterationCases
 from posthouse.testing.cases.keys import FairCases, KeyCases
 from posthouse.testing.cases.lifetime import LifetimeCases
@@ -64,6 +64,7 @@ class BackendContract(
     FindCases,
     FoundSetCases,
     SelectCases,
+    IndexCases,
 ):
     """Inherit, say how to open a broker, and pytest runs the whole contract.
 

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from posthouse.core.filters.closures import Subject, compile_term
-from posthouse.core.filters.parse import fields_of, parse
+from posthouse.core.filters.parse import fields_of, parse, parse_field
 from posthouse.core.filters.sql import Columns, Condition, to_sql
 
-__all__ = ["Columns", "Condition", "Filter", "Subject"]
+__all__ = ["Columns", "Condition", "Filter", "Subject", "parse_field"]
 
 
 class Filter:

@@ -151,7 +151,7 @@ def _compare(term: Compare) -> Test:
             return None
         if kind != other_kind:
             return mismatch
-        return apply(_small(value), _small(other)) if kind in allowed else None
+        return apply(small(value), small(other)) if kind in allowed else None
 
     return test
 
@@ -171,7 +171,7 @@ def _against(
             return apply(value, literal)
         kind = KINDS.get(type(value))
         if kind == wanted:
-            return apply(_small(value), literal)
+            return apply(small(value), literal)
         return None if kind is None else mismatch
 
     return test
@@ -190,7 +190,7 @@ def _one_of(value_of: Getter, options: tuple[Scalar, ...]) -> Test:
         kind = KINDS.get(type(value))
         if kind is None:
             return None
-        return kind != COMPOUND and _small(value) in by_kind.get(kind, none)
+        return kind != COMPOUND and small(value) in by_kind.get(kind, none)
 
     return test
 
@@ -205,9 +205,9 @@ def _contains(value_of: Getter, container_of: Getter) -> Test:
             return value in container if isinstance(value, str) else None
         if not isinstance(container, list):
             return None
-        value = _small(value)
+        value = small(value)
         for element in container:
-            if KINDS.get(type(element)) == kind and _small(element) == value:
+            if KINDS.get(type(element)) == kind and small(element) == value:
                 return True
         return False
 
@@ -224,7 +224,7 @@ def _affix(value_of: Getter, text: str, *, at_end: bool) -> Test:
     return test
 
 
-def _small(value: object) -> object:
+def small(value: object) -> object:
     """The value; a whole number of more than 64 bits as the float that databases make of it."""
     if type(value) is int and not LEAST_INTEGER <= value <= MOST_INTEGER:
         try:

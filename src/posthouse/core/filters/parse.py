@@ -66,6 +66,19 @@ def parse(text: str) -> Term:
     return parser.term(parser.tree(inner), 1)
 
 
+def parse_field(text: str) -> Field:
+    """A header, or something in the body, written as in a filter: what an index may be on.
+
+    Raises:
+        FilterError: it is not one; the text has a caret under the fault.
+    """
+    term = parse(text)
+    field = term.operand if isinstance(term, Truth) else None
+    if not isinstance(field, Field) or not field.path:
+        raise FilterError("this is not a field like body.order_id or headers.customer", text)
+    return field
+
+
 class _Parser:
     """One filter's text, and how much of what it may cost is spent."""
 

@@ -401,3 +401,94 @@ class SelectCases(Cases):
         assert (await soon(queue.get(where="body == 'mine'"))).body == "mine"
         with pytest.raises(QueueShutDown):
             await queue.get(where="True")
+
+
+class IndexCases(Cases):
+    """An index changes what finding costs, and nothing of what is found."""
+
+    FILTERS = (
+        "headers.customer == 'c1'",
+        "headers.customer in ['c1', 'c3'] and body.n > 10",
+        "body.n == 7",
+        "body.n in [7, 8, 9999, 'x']",
+        "10 <= body.n < 20",
+        "body.n > 25 and body.n > 27",
+        "body.n < 3 and headers.customer == 'c2'",
+        "body.n == 'text' or body.n == 3",
+        "not body.n == 3",
+        "body.n >= 'a'",
+        "body.n == True",
+        "body.n == 1 and body.n == 2",
+        "body.n is None",
+    )
+
+    async def _fill(self, queue: Queue[Any]) -> None:
+        for n in range(30):
+            await queue.put({"n": n}, headers={"customer": f"c{n % 4}"})
+        for other in ("text", True, None, [1], 1.0):
+            await queue.put({"n": other}, headers={"customer": "c9"})
+        await queue.put("not an object", delay=3600)
+        await queue.put({"n": 7}, delay=3600)
+
+    async def _same(self, one: Queue[Any], other: Queue[Any]) -> None:
+        for where in self.FILTERS:
+            for order in ("id", "-id"):
+                found = [m.body for m in await one.find(where, order=order)]
+                assert found == [m.body for m in await other.find(where, order=order)], where
+
+    async def test_index_finds_the_same(self, broker: Broker) -> None:
+        need(broker, "browse", "indexes", "delay", "select")
+        plain = broker.queue("plain", retry=Retry(max_attempts=9, backoff=(0.0,), jitter=False))
+        indexed = broker.queue(
+            "indexed", index=("headers.customer", "body.n"), retry=plain.policy.retry
+        )
+        for queue in (plain, indexed):
+            await self._fill(queue)
+        await self._same(plain, indexed)
+        for queue in (plain, indexed):
+            taken = await soon(queue.get(where="body.n == 3"))
+            assert await queue.find("body.n == 3").delete() == 0
+            held = await soon(queue.get_many(3, where="body.n >= 26"))
+            assert [m.body["n"] for m in held] == [26, 27, 28]
+            await held[0].ack()
+            await held[1].nack()
+            await held[2].nack(delay=3600)
+            assert await queue.find("10 <= body.n < 15").delete() == 5
+            assert await queue.find("headers.customer == 'c1'").delay(3600) > 3
+            await taken.give_back()
+        await self._same(plain, indexed)
+        assert [m.attempts for m in await indexed.find("body.n == 27")] == [1]
+        iterator = aiter(indexed)
+        await soon(anext(iterator))  # and sets others aside
+        assert [m.body for m in await indexed.find("body.n == 27")] == [{"n": 27}]
+
+    async def test_index_that_comes_and_goes(self, broker: Broker) -> None:
+        need(broker, "browse", "indexes", "delay")
+        plain, queue = broker.queue("plain"), broker.queue("q")
+        for each in (plain, queue):
+            await self._fill(each)
+        broker.queue("q", index=("body.n",))
+        await self._same(plain, queue)
+        broker.queue("q", index=("headers.customer",))
+        await self._same(plain, queue)
+        broker.queue("q", index=())
+        await self._same(plain, queue)
+        bad: tuple[Any, ...] = (("body",), ("nothing.x",), ("body.a ==",), ["body.a"], "body.a")
+        for index in bad:
+            with pytest.raises(BadArgument):
+                broker.queue("q", index=index)
+
+    async def test_index_after_reopening(self, broker: Broker) -> None:
+        need(broker, "browse", "indexes", "durable", "delay")
+        plain = broker.queue("plain")
+        indexed = broker.queue("indexed", index=("headers.customer", "body.n"))
+        for queue in (plain, indexed):
+            await self._fill(queue)
+            await (await take(queue)).ack(durable=True)
+        again = await self.reopen(broker)
+        try:
+            plain, indexed = again.queue("plain"), again.queue("indexed")
+            assert indexed.policy.index == ("headers.customer", "body.n")
+            await self._same(plain, indexed)
+        finally:
+            await again.close()
