@@ -1,7 +1,7 @@
 """What finding costs: pages, selective takes and sets over a backlog, and the loop's worst turn.
 
-Run it as ``python -m bench.finding [MESSAGES] [--rich] [--index]``. It is not a row of the table: there is
-nobody to compare with; read it for how the numbers grow with the backlog.
+Run it as ``python -m bench.finding [MESSAGES] [--rich] [--index]``. It is not a row of the table:
+there is nobody to compare with; read it for how the numbers grow with the backlog.
 """
 
 from __future__ import annotations

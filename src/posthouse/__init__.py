@@ -25,6 +25,7 @@ from posthouse.errors import (
     Unsupported,
     WrongLoop,
 )
+from posthouse.found import Found, Page
 from posthouse.message import Message
 from posthouse.model import QueuePolicy, QueueStats, Retry
 from posthouse.queue import Queue
@@ -44,12 +45,14 @@ __all__ = [
     "BrokerClosed",
     "FilterError",
     "ForkedProcess",
+    "Found",
     "InvalidName",
     "LeaseExpired",
     "LogDamaged",
     "LogUnreadable",
     "Message",
     "MessageTooLarge",
+    "Page",
     "PosthouseError",
     "Queue",
     "QueueEmpty",

@@ -25,7 +25,17 @@ from posthouse.core.state import BrokerState, Late, deadline_of
 from posthouse.core.transitions import TRANSITIONS, Event, Status
 from posthouse.errors import LeaseExpired, QueueFull
 from posthouse.model import QueuePolicy, Retry
-from posthouse.records import Delivered, Entry, Moved, Put, Record, Returned, Settled, Traits
+from posthouse.records import (
+    Delivered,
+    Entry,
+    Moved,
+    Opened,
+    Put,
+    Record,
+    Returned,
+    Settled,
+    Traits,
+)
 from tests.core.plain_model import Held, Item, Plain
 
 MAX_BYTES = 200
@@ -636,6 +646,7 @@ class CoreMachine(RuleBasedStateMachine):
         counts = self.counts
         records_so_far = len(self.records)
         self.core, self.counts = fresh, {}
+        self.records.append(Opened(1, 0))
         self.finish_replay(replay)
         self.check_everything(pending={})
         if go_on:

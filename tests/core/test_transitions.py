@@ -31,5 +31,6 @@ def test_the_page_shows_this_table() -> None:
 
 if __name__ == "__main__":
     before, _, rest = QUEUES_PAGE.read_text(encoding="utf-8").partition("```mermaid\n")
-    _, _, after = rest.partition("\n```")
+    # The old diagram may be empty: then its fence is the first thing there is.
+    _, _, after = f"\n{rest}".partition("\n```")
     QUEUES_PAGE.write_text(f"{before}```mermaid\n{mermaid()}\n```{after}", encoding="utf-8")

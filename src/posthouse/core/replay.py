@@ -77,6 +77,10 @@ class Replay:
                 self._declared(record)
             case Opened():
                 self.epoch = record.epoch
+                # What its life before this one held came back with it; who holds it now is told
+                # by deliveries after this.
+                for shelf in self._shelves.values():
+                    shelf.held.clear()
                 self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
             case Closed():
                 # Time goes on from here, should the clock be set back: what was waited counts.

@@ -224,7 +224,7 @@ class FindPort(PortBase):
                 if may is None or may(entry):
                     batch.append(entry)
                 continue
-            if len(batch) > self._batch():
+            if len(batch) > self._batch(again=again):
                 done += await self._act_on(batch, act, each_bytes, again=again)
                 batch = []
             await self._pause()
@@ -234,8 +234,11 @@ class FindPort(PortBase):
             await self.durable(group)
         return done
 
-    def _batch(self) -> int:
+    def _batch(self, *, again: bool) -> int:
+        """How many to act on at once, at least: few where each time costs little."""
         state = self._state
+        if state.rich is not None and state.rich.index is not None and not again:
+            return 0
         if state.rich is not None:
             searched = state.waiting() + len(state.delayed)
         else:

@@ -135,3 +135,5 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         # So do getters that a limit or a key keeps from what waits.
         done = immediate or self._state.waiting() <= 0
         lane.fail(lane.shut, joiners=immediate, getters=done)
+        # The others look again: some find a message, some that another was faster.
+        lane.wake_getters(len(lane.getters) + len(lane.selectors))

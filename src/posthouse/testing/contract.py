@@ -20,7 +20,7 @@ from posthouse.testing.cases.cancellation import CancellationCases
 from posthouse.testing.cases.dead_letters import DeadLetterCases
 from posthouse.testing.cases.dedup import DedupCases
 from posthouse.testing.cases.delivery import DeliveryCases
-from posthouse.testing.cases.finding import FindCases, FoundSetCases, IndexCases, SelectCases
+from posthouse.testing.cases.finding import FindCases, FoundSetCases
 from posthouse.testing.cases.iteration import IterationCases
 from posthouse.testing.cases.keys import FairCases, KeyCases
 from posthouse.testing.cases.lifetime import LifetimeCases
@@ -30,6 +30,7 @@ from posthouse.testing.cases.pressure import DropCases
 from posthouse.testing.cases.rates import InFlightCases, RateCases
 from posthouse.testing.cases.redriving import RedriveCases
 from posthouse.testing.cases.reopening import ReopeningCases
+from posthouse.testing.cases.selecting import IndexCases, SelectCases
 from posthouse.testing.cases.settling import SettlingCases
 from posthouse.testing.cases.timing import DelayCases, StallCases, TtlCases
 from posthouse.testing.cases.topics import TopicCases

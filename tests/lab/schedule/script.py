@@ -248,18 +248,32 @@ class Script:
     async def within(self, message: AnyMessage, work: Callable[[], Awaitable[None]]) -> None:
         """`async with message`, with work that may raise or be cancelled."""
         operation: Operation | None = None
+        verb: Verb = "ack"
         try:
             async with message:
-                await work()
-                operation = self.settling("ack", message)
+                # Written down before it is done: what moves may be seen while it is waited for.
+                try:
+                    await work()
+                except asyncio.CancelledError:
+                    verb = "give_back"
+                    raise
+                except ArithmeticError:
+                    verb = "nack"
+                    raise
+                finally:
+                    if message.settled is None:
+                        operation = self.settling(verb, message)
         except LeaseExpired as error:
             assert operation is not None
             operation.failed(error)
-        except asyncio.CancelledError:
-            self._settled_inside(message, "give_back")
-            raise
-        except ArithmeticError:
-            self._settled_inside(message, "nack")
+        except (asyncio.CancelledError, ArithmeticError) as error:
+            if operation is not None:
+                if message.settled == verb:
+                    operation.done()
+                else:
+                    operation.failed("no longer held")
+            if isinstance(error, asyncio.CancelledError):
+                raise
         except BrokerClosed as error:
             if operation is not None:
                 operation.failed(error)
@@ -267,11 +281,6 @@ class Script:
         else:
             assert operation is not None
             operation.done()
-
-    def _settled_inside(self, message: AnyMessage, verb: Verb) -> None:
-        # Written down in the step in which it was done; nobody can have seen it yet.
-        if message.settled == verb:
-            self.settling(verb, message).done()
 
     # transactions
 
