@@ -386,7 +386,7 @@ class Engine:
 
     def recovered(self, replay: Replay) -> None:
         """Take over what a replay built, and go on from it."""
-        records = replay.finish(self.now_ns())
+        records = replay.finish(self.now_ns(), self.producer)
         for number in self.state.queues:
             self.schedule(self.lane(number))
         self.keep_in_parts(records)

@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
-from posthouse.core.filters import Filter
+from posthouse.core.filters import filter_of
 from posthouse.core.leases import BatchLease
 from posthouse.core.router import check_pattern
 from posthouse.errors import (
@@ -257,7 +257,7 @@ class Queue(Generic[T]):
     ) -> list[Message[T]]:
         if timeout is not None:
             check_seconds("timeout", timeout)
-        taken = await self.port.select(Filter(where), most, GET_MANY_BYTES, lease_ns, timeout)
+        taken = await self.port.select(filter_of(where), most, GET_MANY_BYTES, lease_ns, timeout)
         return self._delivered(*taken)
 
     def _delivered(self, token: int, lease: BatchLease) -> list[Message[T]]:
@@ -372,7 +372,7 @@ class Queue(Generic[T]):
             FilterError: ``where`` is not a filter; the text has a caret under the fault.
             BadArgument: another argument is not allowed.
         """
-        filter_ = None if where is None else Filter(where)
+        filter_ = None if where is None else filter_of(where)
         return Found(self._source, filter_, order, limit, cursor)
 
     async def purge(self) -> int:

@@ -646,7 +646,6 @@ class CoreMachine(RuleBasedStateMachine):
         counts = self.counts
         records_so_far = len(self.records)
         self.core, self.counts = fresh, {}
-        self.records.append(Opened(1, 0))
         self.finish_replay(replay)
         self.check_everything(pending={})
         if go_on:
@@ -663,6 +662,8 @@ class CoreMachine(RuleBasedStateMachine):
         exhausted = self.plain.restart(self.now_ns)
         records = replay.finish(self.now_ns)
         by_id = {self.message_of(record): record for record in records if self.message_of(record)}
+        judged = [record for record in records if isinstance(record, Opened)]
+        records = [record for record in records if not isinstance(record, Opened)]
         self.records += [record for record in records if not self.message_of(record)]
         order = list(by_id)
         name_of = {item.id: item.queue for item in exhausted}
@@ -681,6 +682,7 @@ class CoreMachine(RuleBasedStateMachine):
                 name_of[item.id], "dead_lettered" if isinstance(record, Moved) else "dropped"
             )
         assert not by_id
+        self.records += judged
 
     # what must hold after every step
 

@@ -202,7 +202,30 @@ def test_replay_of_what_is_not_known() -> None:
     replay.apply(Delivered(7, [99], [3]))
     replay.apply(Opened(4, 1_000))
     assert replay.epoch == 4
-    assert replay.finish(10) == []
+    assert replay.finish(10) == [Opened(4, 10)]  # something was held: it has been judged now
+
+
+def test_what_was_judged_is_not_judged_again() -> None:
+    records: list[Record] = [
+        Declared(1, "q", QueuePolicy(retry=Retry(max_attempts=3))),
+        Opened(1, 1_000),
+        Put(1, 1, 1, [(2_000, 2, b"", b"", None)]),
+        Delivered(1, [2_000], [1]),
+        Opened(2, 3_000),
+    ]
+    lowered = Declared(1, "q", QueuePolicy(retry=Retry(max_attempts=1)))
+
+    def replayed(records: list[Record]) -> list[Record]:
+        replay = Replay(BrokerState())
+        for record in records:
+            replay.apply(record)
+        return replay.finish(4_000, 2)
+
+    judged = replayed(records)
+    assert judged == [Opened(2, 4_000)]
+    # Cut off before it was written down: judged again, by the policy of now.
+    assert any(isinstance(record, Moved) for record in replayed([*records, lowered]))
+    assert replayed([*records, *judged, lowered]) == []
 
 
 def test_ids_go_on_above_what_was_recovered() -> None:

@@ -20,7 +20,7 @@ from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import LogOptions, open_log
 from posthouse.journal.writer import ThreadWriter, Writer
 from posthouse.model import DEFAULT_MAX_BYTES_LOG
-from posthouse.session.find import look_at
+from posthouse.session.look import look_at
 
 T = TypeVar("T")
 logger = logging.getLogger("posthouse.log")

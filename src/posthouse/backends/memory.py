@@ -15,7 +15,7 @@ from posthouse.engine import Engine
 from posthouse.errors import BadArgument
 from posthouse.journal.null import NullJournal
 from posthouse.model import DEFAULT_MAX_BYTES_MEMORY
-from posthouse.session.find import look_at
+from posthouse.session.look import look_at
 
 
 class MemoryBackend(Hosted):

@@ -76,11 +76,11 @@ class Replay:
             case Declared():
                 self._declared(record)
             case Opened():
+                if record.epoch == self.epoch:
+                    # Said again by `finish`: what earlier lives held has been judged.
+                    for shelf in self._shelves.values():
+                        shelf.held.clear()
                 self.epoch = record.epoch
-                # What its life before this one held came back with it; who holds it now is told
-                # by deliveries after this.
-                for shelf in self._shelves.values():
-                    shelf.held.clear()
                 self._state.numbers.last_id = max(self._state.numbers.last_id, record.at_ns)
             case Closed():
                 # Time goes on from here, should the clock be set back: what was waited counts.
@@ -161,8 +161,13 @@ class Replay:
                 shelf.attempts[rank] = attempts
                 shelf.held.add(rank)
 
-    def finish(self, now_ns: int) -> list[Record]:
-        """Build the orders, and bury what killed its holder too often: the records of that."""
+    def finish(self, now_ns: int, epoch: int | None = None) -> list[Record]:
+        """Build the orders, and bury what killed its holder too often: the records of that.
+
+        ``epoch`` is that of this opening (default: the last one replayed). The records end with
+        an `Opened` of it when something was in flight: until that one is on disk, the next
+        recovery judges the same again.
+        """
         records: list[Record] = []
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
@@ -176,6 +181,8 @@ class Replay:
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
             records += self._bury_exhausted(queue, shelf.held, now_ns)
+        if any(shelf.held for shelf in self._shelves.values()):
+            records.append(Opened(self.epoch if epoch is None else epoch, now_ns))
         self._shelves.clear()
         return records
 

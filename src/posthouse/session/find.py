@@ -7,21 +7,20 @@ taken or acted on is looked up again in the step that does it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Final
 
-from posthouse.bodies import BodyDecoder, decode_headers
 from posthouse.core import acting, selecting
 from posthouse.core.filters import Filter
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
 from posthouse.core.waiting import size_of
-from posthouse.errors import BodyError
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.records import Entry, Moved, Record
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, shut_down_error
+from posthouse.session.look import Look
 
 SCAN_MESSAGES: Final = 2_000
 """After so many messages, or bytes of bodies, a look lets the loop go on."""
@@ -31,59 +30,12 @@ HEAP_STEPS: Final = 32
 MOST_LOOKED: Final = 200_000
 MOVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
-_DECODER: Final = BodyDecoder()
 _ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
     "id": itemgetter(0),
     "-id": lambda entry: -entry[0],
     "priority": lambda entry: (_priority(entry), entry[0]),
     "-priority": lambda entry: (-_priority(entry), entry[0]),
 }
-
-
-class Look:
-    """A message as a filter sees it; one is used for many, one after the other."""
-
-    __slots__ = ("_body", "_decoded", "_entry", "_headers", "attempts", "key", "number", "priority")
-
-    def at(self, entry: Entry, attempts: int) -> None:
-        """Look at this one from now on."""
-        self._entry = entry
-        self._decoded = False
-        self._body: object = None
-        self._headers: Mapping[str, str] | None = None
-        self.number = entry[0]
-        self.attempts = attempts
-        traits = entry[4]
-        self.key = "" if traits is None else traits.key
-        self.priority = 0 if traits is None else traits.priority
-
-    def headers(self) -> Mapping[str, str]:
-        """The headers, a dead letter's own laid over them."""
-        if self._headers is None:
-            headers = decode_headers(self._entry[3])
-            traits = self._entry[4]
-            if traits is not None and traits.death:
-                headers.update(decode_headers(traits.death))
-            self._headers = headers
-        return self._headers
-
-    def body(self) -> object:
-        """The body, decoded at the first look; None if that fails."""
-        if not self._decoded:
-            self._decoded = True
-            entry = self._entry
-            try:
-                self._body = _DECODER.decode(entry[1], entry[2], entry[3])
-            except BodyError:
-                self._body = None
-        return self._body
-
-
-def look_at(entry: Entry) -> Look:
-    """A look at one message, for indexes: they have nothing to do with attempts."""
-    look = Look()
-    look.at(entry, 0)
-    return look
 
 
 class FindPort(PortBase):

@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 from posthouse.core.filters.closures import Subject, compile_term
 from posthouse.core.filters.parse import fields_of, parse, parse_field
 from posthouse.core.filters.sql import Columns, Condition, to_sql
 
-__all__ = ["Columns", "Condition", "Filter", "Subject", "parse_field"]
+_KEPT: Final = 256
+
+__all__ = ["Columns", "Condition", "Filter", "Subject", "filter_of", "parse_field"]
 
 
 class Filter:
@@ -45,3 +50,15 @@ class Filter:
 
     def __repr__(self) -> str:
         return f"<Filter {self.text!r}>"
+
+
+def filter_of(text: str) -> Filter:
+    """The filter, parsed once for all that ask for the same text (of the last 256).
+
+    Raises:
+        FilterError: as `Filter`.
+    """
+    return _parsed(text) if isinstance(text, str) else Filter(text)
+
+
+_parsed = lru_cache(maxsize=_KEPT)(Filter)

@@ -132,6 +132,10 @@ class FindCases(Cases):
             queue.find("body.a == nothing")
         with pytest.raises(FilterError):
             await queue.get(where="__import__('os')")
+        bad: tuple[Any, ...] = (5, ["True"], "", "x" * 5000)
+        for where in bad:
+            with pytest.raises(FilterError):
+                queue.find(where)
         refused: list[dict[str, Any]] = [
             {"order": "body"},
             {"limit": 0},
