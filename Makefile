@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+LAB_SECONDS ?= 12
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
@@ -34,7 +35,7 @@ demo: $(READY)
 	$(BIN)/posthouse demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not soak' $(TEST)
+	LAB_SECONDS=$(LAB_SECONDS) $(BIN)/python -m pytest -m 'not soak' $(TEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check src tests bench

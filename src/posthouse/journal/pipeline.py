@@ -14,7 +14,7 @@ from posthouse.journal.group import Group
 from posthouse.journal.options import SealedFrame
 from posthouse.journal.writer import Writer
 
-_ON_LOOP_BYTES: Final = 16 * 1024
+_ON_LOOP_BYTES: Final = 128 * 1024
 _QUICK_NS: Final = 500_000
 """A group that small, on a disk that usually writes that fast, holds the loop up no longer than a
 busy callback would."""

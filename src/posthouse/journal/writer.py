@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol, TypeVar
 T = TypeVar("T")
 
 _LATE_S: Final = 0.003
-_AGAIN_S: Final = 0.001
+_AGAIN_S: Final = 0.0005
+_AGAIN_MOST_S: Final = 0.064
 _STAND_BACK_S: Final = 0.0001
 
 
@@ -51,6 +52,9 @@ class ThreadWriter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._unfinished = 0
+        self._ended = 0
+        self._seen = 0
+        self._again_s = _AGAIN_S
         self._nudge: asyncio.TimerHandle | None = None
         self.idle = True
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[..., None]] | None] = (
@@ -66,19 +70,29 @@ class ThreadWriter:
         self._unfinished += 1
         self.idle = False
         if self._nudge is None:
+            self._seen = self._ended
             self._nudge = self._loop.call_later(_LATE_S, self._stand_back)
         self._jobs.put((job, done))
 
     def _stand_back(self) -> None:
         self._nudge = None
-        if self._unfinished:
+        if not self._unfinished:
+            return
+        if self._ended == self._seen:
             stand_back(_STAND_BACK_S)
-            self._nudge = self._loop.call_later(_AGAIN_S, self._stand_back)
+            # A job that is merely long costs the loop less and less.
+            self._again_s = min(2 * self._again_s, _AGAIN_MOST_S)
+        else:
+            self._seen = self._ended
+            self._again_s = _LATE_S
+        self._nudge = self._loop.call_later(self._again_s, self._stand_back)
 
     def _finished(
         self, done: Callable[[Any, BaseException | None], None], result: Any, error: Any
     ) -> None:
         self._unfinished -= 1
+        self._ended += 1
+        self._again_s = _AGAIN_S
         self.idle = not self._unfinished
         done(result, error)
 

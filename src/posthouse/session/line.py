@@ -30,7 +30,9 @@ async def in_line_async(lane: Lane, attempt: Callable[[], Awaitable[T | None]]) 
             if putters[0] is me:
                 done = await attempt()
                 if done is not None:
+                    lane.wake_more()
                     return done
+                lane.awake = 0
             me.future = lane.loop.create_future()
             lane.watched = True
             await me.future

@@ -155,7 +155,11 @@ class PutPort(PortBase):
     def _journal_put(self, sequence: int, entries: list[Entry]) -> Group | None:
         engine = self._engine
         state = self._state
-        group = engine.journal.put_many(state.number, engine.producer, sequence, entries)
+        if len(entries) == 1 and entries[0][4] is None:
+            # Those that come one after the other share a record.
+            group = engine.journal.put(state.number, engine.producer, sequence, entries[0])
+        else:
+            group = engine.journal.put_many(state.number, engine.producer, sequence, entries)
         if group is None:
             state.publish(entries)
             lane = self._lane

@@ -42,6 +42,7 @@ _KIND_CASES: Final = (
     f" WHEN 'true' THEN '{BOOLEAN}' WHEN 'false' THEN '{BOOLEAN}'"
     f" WHEN 'array' THEN '{COMPOUND}' WHEN 'object' THEN '{COMPOUND}' END"
 )
+_ANY: Final = "SELECT 1"
 _COMPARABLE: Final = f"'{NUMBER}', '{TEXT}', '{BOOLEAN}'"
 _SORTABLE: Final = f"'{NUMBER}', '{TEXT}'"
 
@@ -163,10 +164,11 @@ class _Writer:
         if field.root in ("headers", "body"):
             document, path = self._place(field)
             kind = f"CASE e.type {_KIND_CASES}"
+            # Of our columns and the names of parameters only; nothing of the filter's text is here.
+            rows = f"{_ANY} FROM json_each({document}, {path}) AS e"
             among = (
                 f" WHEN {container.kind} = '{COMPOUND}' AND json_type({document}, {path}) = 'array'"
-                f" THEN EXISTS (SELECT 1 FROM json_each({document}, {path}) AS e"
-                f" WHERE {kind} = {side.kind} AND e.value = {side.value})"
+                f" THEN EXISTS ({rows} WHERE {kind} = {side.kind} AND e.value = {side.value})"
             )
         return (
             f"(CASE WHEN {side.kind} IS NULL OR {side.kind} = '{COMPOUND}' THEN NULL"
