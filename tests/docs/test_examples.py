@@ -1,9 +1,9 @@
 """Every Python block of the README and the docs runs as it stands.
 
 A block is run in a fresh directory by a fresh interpreter. A mark on the line before it says
-otherwise: ``<!-- compiled only: why -->`` leaves it at compiling; ``<!-- stopped: SIGTERM -->`` ends
-it by that signal once its log is there, and expects a clean exit; ``<!-- fragment: of what -->`` runs
-it as the body of a coroutine with the names that `FRAME` gives it.
+otherwise: ``<!-- compiled only: why -->`` leaves it at compiling; ``<!-- stopped: SIGTERM -->``
+ends it by that signal once its log is there, and expects a clean exit;
+``<!-- fragment: of what -->`` runs it as the body of a coroutine with the names that `FRAME` has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(
-    r"(?:^<!-- (?P<mark>compiled only|stopped|fragment): (?P<what>[^>]*) -->\n+)?^```python\n(?P<code>.*?)^```",
+    r"(?:^<!-- (?P<mark>compiled only|stopped|fragment): (?P<what>[^>]*) -->\n+)?"
+    r"^```python\n(?P<code>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
 

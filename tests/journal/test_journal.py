@@ -16,6 +16,7 @@ from posthouse.errors import (
     StorageFull,
     UnknownOutcome,
 )
+from posthouse.journal.codec import traits_bound
 from posthouse.journal.format import FLAG_MARKER, PUT_OVERHEAD_BYTES, SETTLE_BYTES
 from posthouse.journal.group import Group
 from posthouse.journal.null import NullJournal
@@ -433,9 +434,9 @@ async def test_put_takes_no_more_room_than_was_checked() -> None:
         entry(3, b"x", headers=b"h" * 10, traits=Traits(due_ns=1 << 62, rank=1, death=b"d" * 9)),
     ):
         before = bench.journal.room
-        death = record[4].death if record[4] is not None else b""
+        traits = 0 if record[4] is None else traits_bound(record[4])
         bench.journal.put(1, 7, 1, record)
-        needed = PUT_OVERHEAD_BYTES + len(record[2]) + len(record[3]) + len(death)
+        needed = PUT_OVERHEAD_BYTES + len(record[2]) + len(record[3]) + traits
         assert 0 < before - bench.journal.room <= needed
     await bench.journal.flush()
     assert bench.log.disk.position <= bench.log.disk.size_bytes

@@ -71,8 +71,8 @@ async def test_a_small_group_is_written_on_the_loop() -> None:
 
 async def test_a_large_group_goes_to_the_writer() -> None:
     bench = await _bench(MemoryFiles())
-    assert await _commit(bench, 15_000) == 0
-    assert await _commit(bench, 17_000) == 1
+    assert await _commit(bench, 120_000) == 0
+    assert await _commit(bench, 140_000) == 1
     bench.crash()
 
 

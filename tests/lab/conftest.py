@@ -1,7 +1,8 @@
 """What the laboratory's tests share: a time budget, rotating seeds, and the counts they reach.
 
-``LAB_SECONDS`` is the budget of a part in seconds (default 3, 12 in ``make test``), times the part's
-share; ``LAB_SEED`` the first seed (default: drawn from the time, so that every run tries others).
+``LAB_SECONDS`` is the budget of a part in seconds (default 3, 12 in ``make test``), times the
+part's share; ``LAB_SEED`` the first seed (default: drawn from the time, so that every run tries
+others).
 """
 
 from __future__ import annotations

@@ -67,6 +67,10 @@ def declare(
     dedup_window: Annotated[
         float | None, _option("--dedup-window", "SECONDS", "How long dedup ids are remembered.")
     ] = None,
+    index: Annotated[
+        str | None,
+        _option("--index", "FIELDS", "Fields to find by, comma between: headers.customer,body.id"),
+    ] = None,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,6 +90,7 @@ def declare(
         "ttl": _number("--ttl", ttl, float),
         "expired": expired,
         "dedup_window": dedup_window,
+        "index": None if index is None else tuple(filter(None, index.split(","))),
     }
     settings = {
         key: None if value == NONE else value for key, value in given.items() if value is not None

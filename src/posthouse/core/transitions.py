@@ -34,6 +34,8 @@ class Event(Enum):
     EXHAUST = "last attempt failed"
     REJECT = "reject"
     PURGE = "purge"
+    MOVE = "move"
+    PUT_OFF = "delay"
     OUTLIVE = "time to live over"
     MAKE_ROOM = "dropped to make room"
     REDRIVE = "redrive"
@@ -61,6 +63,11 @@ TRANSITIONS: Final[tuple[Row, ...]] = (
     Row(Status.DELAYED, Event.OUTLIVE, Status.GONE),
     Row(Status.WAITING, Event.MAKE_ROOM, Status.GONE),
     Row(Status.WAITING, Event.REDRIVE, Status.WAITING, moves=True),
+    Row(Status.WAITING, Event.MOVE, Status.WAITING, moves=True),
+    Row(Status.DELAYED, Event.MOVE, Status.DELAYED, moves=True),
+    Row(Status.WAITING, Event.PUT_OFF, Status.DELAYED),
+    Row(Status.DELAYED, Event.PUT_OFF, Status.DELAYED),
+    Row(Status.DELAYED, Event.PUT_OFF, Status.WAITING),
     Row(Status.IN_FLIGHT, Event.ACK, Status.GONE),
     Row(Status.IN_FLIGHT, Event.NACK, Status.WAITING),
     Row(Status.IN_FLIGHT, Event.NACK_LATER, Status.DELAYED),
@@ -80,6 +87,8 @@ def mermaid() -> str:
         label = row.event.value
         if row.event is Event.REDRIVE:
             label += " (to where it died)"
+        elif row.event is Event.MOVE:
+            label += " (to another queue)"
         elif row.moves:
             label += " (to the dead-letter queue)"
         source = row.status.value.replace(" ", "_")

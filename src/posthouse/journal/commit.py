@@ -225,6 +225,8 @@ class GroupCommit(ABC):
     def _advance(self, spare: Spare) -> None:
         """Begin a new segment now, before anything is written there."""
         self._seal()
+        if spare not in self._room.spares:
+            return  # the group that was open took it
         group = Group(FRAME_HEADER_BYTES)
         group.flags = FLAG_MARKER
         group.roll = self._roll(spare)

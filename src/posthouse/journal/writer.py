@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, TypeVar
 T = TypeVar("T")
 
 _LATE_S: Final = 0.003
-_AGAIN_S: Final = 0.0005
+_AGAIN_S: Final = 0.00025
 _AGAIN_MOST_S: Final = 0.064
 _STAND_BACK_S: Final = 0.0001
 
