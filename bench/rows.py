@@ -65,7 +65,7 @@ def _log_rates() -> list[Row]:
     return [
         Row(
             "D1",
-            "log, 1,000 producer tasks each awaiting its put, 1 consumer acking",
+            "log, 1,000 producer tasks each awaiting its put, 1 consumer taking and acking batches",
             "messages/s",
             Contender("posthouse", COMMITTED, ours.log_many_producers),
             (Target(disk.CEILING, goal=0.5, floor=0.3),),

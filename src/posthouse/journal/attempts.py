@@ -45,6 +45,11 @@ class Attempts:
         if not self._ring.write(queue, ids, attempts, self._position()):
             self._next_bank(queue, ids, attempts)
 
+    def write_one(self, queue: int, rank: int, attempt: int) -> None:
+        """`write` for one message."""
+        if not self._ring.write_one(queue, rank, attempt, self._position()):
+            self._next_bank(queue, [rank], attempt)
+
     def durable(self, group: Group) -> None:
         """A group is durable: if it has the last snapshot, the other bank is free."""
         if group is self._saving:

@@ -56,6 +56,10 @@ class ClosedJournal:
         """Refused."""
         self._refuse()
 
+    def delivered_one(self, queue: int, rank: int, attempt: int) -> NoReturn:
+        """Refused."""
+        self._refuse()
+
     async def make_room(self, size_bytes: int) -> NoReturn:
         """Refused."""
         self._refuse()

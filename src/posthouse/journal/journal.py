@@ -195,6 +195,16 @@ class LogJournal(GroupCommit):
             self._fail(error)
             self._halt.refuse()
 
+    def delivered_one(self, queue: int, rank: int, attempt: int) -> None:
+        """`delivered` for one message."""
+        if self._halt.halted:
+            self._halt.refuse()
+        try:
+            self._attempts.write_one(queue, rank, attempt)
+        except OSError as error:
+            self._fail(error)
+            self._halt.refuse()
+
     def _open_put(self, queue: int, producer: int, sequence: int, entries: list[Entry]) -> Group:
         first_id = entries[0][0]
         group = self._begin()

@@ -52,6 +52,9 @@ class NullJournal:
     def delivered(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         """Nothing to do."""
 
+    def delivered_one(self, queue: int, rank: int, attempt: int) -> None:
+        """Nothing to do."""
+
     async def make_room(self, size_bytes: int) -> None:
         """There always is."""
 

@@ -21,6 +21,10 @@ _QUICK_NS: Final = 500_000
 """A group that small, on a disk that usually writes that fast, holds the loop up no longer than a
 busy callback would."""
 
+_TRY_AFTER: Final = 8
+_TRY_AFTER_MOST: Final = 1024
+"""A slow disk is tried on the loop again after so many groups, twice as many each time."""
+
 _SMALL_BYTES: Final = 128 * 1024
 """Up to here a group is encoded on the loop: the writer then gives up the GIL only once."""
 
@@ -53,7 +57,11 @@ class Pipeline:
         self._writer = writer
         self._durable = durable
         self._failed = failed
-        self._usual_ns = 0  # a moving average of how long a write takes
+        # A moving average of how long a write on the loop takes. Those in the writer tell nothing:
+        # they may have waited for the GIL. So now and then one is tried on the loop again.
+        self._usual_ns = 0
+        self._untried = 0
+        self._try_after = _TRY_AFTER
         self.in_flight: deque[Group] = deque()
 
     def add(self, group: Group, *, on_loop: bool = False) -> None:
@@ -72,11 +80,11 @@ class Pipeline:
             and alone
             and group.roll is None
             and group.size_bytes <= _ON_LOOP_BYTES
-            and self._usual_ns <= _QUICK_NS
             and self._writer.idle
+            and self._may_be_quick()
         ):
             try:
-                used = self._write(group)
+                used = self._write_on_loop(group)
             except BaseException as error:
                 self._done(None, error)
                 if not isinstance(error, Exception):
@@ -88,15 +96,31 @@ class Pipeline:
 
     def _write(self, group: Group) -> int:
         frame = group.frame if group.frame is not None else _encode(group)
+        return self._disk.write(frame, group.roll)
+
+    def _may_be_quick(self) -> bool:
+        if self._usual_ns <= _QUICK_NS:
+            return True
+        self._untried += 1
+        return self._untried >= self._try_after
+
+    def _write_on_loop(self, group: Group) -> int:
         began_ns = monotonic_ns()
-        used = self._disk.write(frame, group.roll)
+        used = self._write(group)
         took_ns = monotonic_ns() - began_ns
         # Beside a thread that computes, a call that gave the GIL up comes back when the switch
         # interval is over: that says nothing about the disk.
         waited_ns = int(getswitchinterval() * NANOSECONDS)
         if waited_ns <= took_ns < waited_ns + _QUICK_NS:
             took_ns -= waited_ns
-        self._usual_ns += (took_ns - self._usual_ns) // 8
+        if self._usual_ns > _QUICK_NS:
+            self._usual_ns = took_ns
+            self._untried = 0
+            self._try_after = min(2 * self._try_after, _TRY_AFTER_MOST)
+        else:
+            self._usual_ns += (took_ns - self._usual_ns) // 8
+        if self._usual_ns <= _QUICK_NS:
+            self._try_after = _TRY_AFTER
         return used
 
     def _done(self, used: int | None, error: BaseException | None) -> None:

@@ -57,6 +57,9 @@ class Journal(Protocol):
     def delivered(self, queue: int, ids: list[int], attempts: list[int] | int) -> None:
         """Messages are being handed out, for these attempts: survives the process on return."""
 
+    def delivered_one(self, queue: int, rank: int, attempt: int) -> None:
+        """One message is being handed out: as `delivered`."""
+
     async def make_room(self, size_bytes: int) -> None:
         """Return when ``room`` is at least ``size_bytes``.
 

@@ -135,7 +135,7 @@ class Ring:
         Raises:
             OSError: it cannot be done.
         """
-        self._epoch = epoch
+        self._epoch = epoch & _EPOCH_MASK
         self._fd = self._files.open(self._path, create=True)
         size, whole = self._files.size(self._fd), 2 * self._bank_bytes
         if size < whole:
@@ -156,6 +156,24 @@ class Ring:
             return False
         self._files.pwrite(self._fd, data, self._bank * self._bank_bytes + self._offset)
         self._offset += len(data)
+        return True
+
+    def write_one(self, queue: int, rank: int, attempt: int, position: int) -> bool:
+        """`write` for one message: the way of every `get` and every message of an iterator."""
+        offset = self._offset
+        if offset + SLOT_BYTES > self._bank_bytes:
+            return False
+        rest = _REST.pack(
+            self._epoch,
+            queue,
+            attempt if attempt < _MAX_ATTEMPT else _MAX_ATTEMPT,
+            1,
+            position,
+            rank,
+        )
+        data = zlib.crc32(rest, _SEED).to_bytes(4, "little") + rest
+        self._files.pwrite(self._fd, data, self._bank * self._bank_bytes + offset)
+        self._offset = offset + SLOT_BYTES
         return True
 
     def write_over(

@@ -36,7 +36,7 @@ class TakePort(PortBase):
             return None
         journal = engine.journal
         if not journal.instant:
-            journal.delivered(state.number, [rank_of(taken[1])], taken[2])
+            journal.delivered_one(state.number, rank_of(taken[1]), taken[2])
         lane = self._lane
         if state.rich is not None:
             engine.stir(lane)
@@ -119,7 +119,7 @@ class TakePort(PortBase):
         taken = state.lease_one(entry, now_ns, state.timeout_ns, self._holder)
         journal = engine.journal
         if not journal.instant:
-            journal.delivered(state.number, [rank_of(entry)], taken[2])
+            journal.delivered_one(state.number, rank_of(entry), taken[2])
         lane = self._lane
         if state.rich is not None:
             engine.stir(lane)
