@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from posthouse.clock import Clock, SystemClock
 from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState
 from posthouse.engine import Engine
-from posthouse.errors import BadArgument
+from posthouse.errors import BadArgument, PosthouseError
 from posthouse.journal.files import Files, RealFiles
 from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import LogOptions, open_log
@@ -105,6 +106,13 @@ class LogBackend(Hosted):
         chance = {} if self._chance is None else {"chance": self._chance}
         engine = Engine(state, journal, clock, loop, epoch=log.epoch, **chance)
         engine.recovered(replay)
+        try:
+            # What recovery buried is seen in the dead letters when that is on disk: wait for it.
+            await journal.flush()
+        except BaseException:
+            with contextlib.suppress(PosthouseError):
+                await engine.close()
+            raise
         self.host(engine)
 
     @staticmethod

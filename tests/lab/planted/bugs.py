@@ -280,7 +280,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         "an attempt is not written before the program sees the message",
         (
             Edit(
-                "            journal.delivered(state.number, [rank_of(taken[1])], taken[2])\n",
+                "            journal.delivered_one(state.number, rank_of(taken[1]), taken[2])\n",
                 "            pass\n",
             ),
         ),
