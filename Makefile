@@ -14,7 +14,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import rules, tidiness, security lint"
 	@echo "make bench   the numbers, into docs/benchmarks.md (BENCH='--rows M1 --seconds 1')"
-	@echo "make soak    an hour of the laboratory (SOAK='--minutes 10', '--part disk', '--seed N')"
+	@echo "make soak    an hour of the laboratory (SOAK='--minutes 10', '--part disk')"
 	@echo "make format  rewrite the sources in the one format"
 	@echo "make clean   remove what was made"
 

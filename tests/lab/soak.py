@@ -45,11 +45,11 @@ class Part:
 
 
 PARTS: Final = (
-    Part("kills", ("tests/lab/process/test_kills.py",), 5, 1),
-    Part("disk", ("tests/lab/disk",), 6, 8),
-    Part("faults", ("tests/lab/process/test_faults.py",), 4, 1),
-    Part("schedule", ("tests/lab/schedule", "tests/lab/history"), 4, 2),
-    Part("fuzz", ("tests/lab/fuzz",), 4, 1),
+    Part("kills", ("tests/lab/process/test_kills.py",), 5, 2),
+    Part("disk", ("tests/lab/disk",), 6, 14),
+    Part("faults", ("tests/lab/process/test_faults.py",), 4, 6),
+    Part("schedule", ("tests/lab/schedule", "tests/lab/history"), 4, 3),
+    Part("fuzz", ("tests/lab/fuzz",), 4, 8),
     Part("clocks", ("tests/lab/process/test_clocks.py",), 2, 1),
     Part(
         "others",

@@ -15,7 +15,7 @@ from posthouse.clock import Clock, SystemClock
 from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState
 from posthouse.engine import Engine
-from posthouse.errors import BadArgument, PosthouseError
+from posthouse.errors import BadArgument, PosthouseError, StorageFailed, UnknownOutcome
 from posthouse.journal.files import Files, RealFiles
 from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import LogOptions, open_log
@@ -45,6 +45,8 @@ class LogBackend(Hosted):
         chance: Callable[[], float] | None = None,
     ) -> None:
         super().__init__()
+        if log_options.sync != "commit":
+            self.capabilities = ENGINE_CAPABILITIES
         self._directory = directory
         self._log_options = log_options
         self._clock = clock
@@ -109,9 +111,12 @@ class LogBackend(Hosted):
         try:
             # What recovery buried is seen in the dead letters when that is on disk: wait for it.
             await journal.flush()
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(PosthouseError):
                 await engine.close()
+            if isinstance(error, UnknownOutcome):
+                # Nothing that the program asked for is in doubt: the next opening does it again.
+                raise StorageFailed(*error.args) from error
             raise
         self.host(engine)
 
