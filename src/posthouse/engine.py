@@ -198,11 +198,7 @@ class Engine:
             moves.clear()
         group = self.journal.append(*records)
         if group is None:
-            for record in records:
-                if isinstance(record, Put):
-                    self._publish(record.queue, record.entries)
-                elif isinstance(record, Copied):
-                    self._publish(record.queue, [record.entry])
+            self._publish_all(records)
             self._show_late(late or [])
         elif late:
             group.effects.append(lambda: self._show_late(late))
@@ -232,13 +228,16 @@ class Engine:
 
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""
-        for record in group.records:
+        self._publish_all(group.records)
+        for effect in group.effects:
+            effect()
+
+    def _publish_all(self, records: list[Record]) -> None:
+        for record in records:
             if isinstance(record, Put):
                 self._publish(record.queue, record.entries)
             elif isinstance(record, Copied):
                 self._publish(record.queue, [record.entry])
-        for effect in group.effects:
-            effect()
 
     def _publish(self, number: int, entries: list[Entry]) -> None:
         lane = self.lanes[number]
