@@ -161,7 +161,7 @@ class Engine:
             if known is not None:
                 logger.info("queue %r has a new policy: %s", name, queue.policy)
                 # There may be room now, or no use in waiting for it any more.
-                lane.wake_putter()
+                lane.wake_putters()
                 self.stir(lane)
         return lane
 

@@ -52,7 +52,7 @@ class Lane:
         self.joiners: list[asyncio.Future[None]] = []
         # What iterators have set aside; each list is shared with its iterator, the next one last.
         self.reservations: list[list[Entry]] = []
-        self.awake = 0  # how many behind the first in line were woken ahead of their turn
+        self.awake = 0  # how many of the line, from the first, were woken and have yet to try
         self.line = False  # producers stand in line: a put that came later must not pass them
         self.watched = False  # putters or joiners want to hear when messages leave
         self.scheduled_ns = FOREVER_NS
@@ -101,7 +101,7 @@ class Lane:
     def left(self) -> None:
         """Messages left the queue: somebody who watches may go on."""
         if self.putters:
-            self.wake_putter()
+            self.wake_putters()
         if self.joiners and not self.state.live:
             joiners, self.joiners = self.joiners, []
             for joiner in joiners:
@@ -110,29 +110,22 @@ class Lane:
         # A putter that was woken watches again if it has to; until it runs, nobody need be told.
         self.watched = bool(self.joiners)
 
-    def wake_putter(self) -> None:
-        """Wake the first in line for room."""
-        if self.putters:
-            future = self.putters[0].future
-            if future is not None and not future.done():
-                future.set_result(None)
+    def wake_putters(self) -> None:
+        """Wake as many of the line for room as there may be room for now, and the first always.
 
-    def wake_more(self) -> None:
-        """The first in line got its room: there may be room for more.
-
-        Two more are woken for each that succeeds, so that a long line is through in a few turns
-        of the loop, and in one commit, and not in a turn and a commit each. Only the first tries;
-        they run in their order.
+        All together, so that a long line is through in a turn of the loop and in one commit, and
+        not in a turn and a commit each: producers that come back faster than that would keep it
+        standing for ever. Only the first tries; they run in their order.
         """
+        state = self.state
         putters = self.putters
-        for _ in range(2):
-            if self.awake + 1 >= len(putters):  # the one that got its room still stands first
-                return
-            self.awake += 1
+        free = state.max_messages - state.live if state.fits(1, 0) else 0
+        most = min(len(putters), max(free, 1))
+        while self.awake < most:
             future = putters[self.awake].future
             if future is not None and not future.done():
                 future.set_result(None)
-        self.awake -= 1  # for the one that leaves
+            self.awake += 1
 
     async def joined(self) -> None:
         """Return when the queue holds nothing: waiting, delayed or in flight."""

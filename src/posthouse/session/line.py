@@ -30,14 +30,19 @@ async def in_line_async(lane: Lane, attempt: Callable[[], Awaitable[T | None]]) 
             if putters[0] is me:
                 done = await attempt()
                 if done is not None:
-                    lane.wake_more()
                     return done
                 lane.awake = 0
+            else:
+                # One before has to wait: so do those who were woken with it.
+                lane.awake = min(lane.awake, 1)
             me.future = lane.loop.create_future()
             lane.watched = True
             await me.future
     finally:
+        if putters.index(me) < lane.awake:
+            lane.awake -= 1
         putters.remove(me)
         lane.line = bool(putters)
-        lane.wake_putter()
+        if putters:
+            lane.wake_putters()
         lane.watched = bool(putters or lane.joiners)
