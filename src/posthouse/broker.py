@@ -6,8 +6,6 @@ from collections.abc import Collection, Generator
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-import msgspec
-
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
 from posthouse.bodies import BodyDecoder, make_encoder
@@ -162,18 +160,14 @@ class Broker:
         port = self._ports.get(name)
         if port is not None and not given:
             return port
-        old = self._backend.policy(name)
         try:
-            policy = QueuePolicy(**given) if old is None else msgspec.structs.replace(old, **given)
+            QueuePolicy(**given)
         except TypeError as error:
             raise BadArgument(f"a setting of queue {name!r} has a wrong type: {error}") from error
         for field in given.get("index", ()):
             parse_field(field)
-        if port is None:
-            port = self._ports[name] = self._backend.port(name, policy)
-        elif policy != old:
-            self._backend.port(name, policy)
-        return port
+        declared = self._backend.port(name, given)
+        return self._ports.setdefault(name, declared)
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -208,12 +202,12 @@ class Broker:
     async def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""
         self._check_open()
-        return self._backend.queue_names()
+        return await self._backend.queue_names()
 
     async def stats(self) -> list[QueueStats]:
         """All queues' figures, by name."""
         self._check_open()
-        return self._backend.stats()
+        return await self._backend.stats()
 
     def __repr__(self) -> str:
         return f"<Broker {self.url!r}, {self._state}>"

@@ -12,7 +12,7 @@ import msgspec
 
 from posthouse.backends.contract import QueuePort
 from posthouse.bodies import BodyDecoder, decode_headers
-from posthouse.errors import AlreadySettled, BodyError, LeaseExpired
+from posthouse.errors import AlreadySettled, BodyError, CallerError, LeaseExpired
 from posthouse.model import NANOSECONDS, check_seconds
 from posthouse.records import Entry
 
@@ -121,14 +121,20 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
             LeaseExpired: the lease ran out; the message may be delivered again.
             AlreadySettled: this delivery was nacked or rejected.
         """
+        port = self.source.port
         if self.settled is not None:
             self._settled_as("ack")
-            group = self.source.port.last_group() if durable else None
+            wait = port.last_wait() if durable else None
+            if wait is not None:
+                await port.durable(wait)
+            return
+        if durable:
+            wait = port.ack_durably(self.token, self.entry[0])
         else:
-            group = self.source.port.ack_one(self.token, self.entry[0])
-            self.settled = "ack"
-        if durable and group is not None:
-            await self.source.port.durable(group)
+            wait = port.ack_one(self.token, self.entry[0])
+        self.settled = "ack"
+        if wait is not None and (durable or port.answers):
+            await self._answered(wait)
 
     async def nack(self, delay: float | None = None, error: str | None = None) -> None:
         """It failed; it is tried again after ``delay`` seconds (None: the queue's backoff).
@@ -141,20 +147,20 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
         if self.settled is not None:
             self._settled_as("nack")
             return
-        group = self.source.port.nack(self.token, self.entry[0], delay_ns, error)
+        wait = self.source.port.nack(self.token, self.entry[0], delay_ns, error)
         self.settled = "nack"
-        if group is not None:
-            await self.source.port.durable(group)
+        if wait is not None:
+            await self._answered(wait)
 
     async def reject(self, reason: str = "rejected", error: str | None = None) -> None:
         """It can never be done: to the dead-letter queue now, durably. Raises: as `ack`."""
         if self.settled is not None:
             self._settled_as("reject")
             return
-        group = self.source.port.reject(self.token, self.entry[0], reason, error)
+        wait = self.source.port.reject(self.token, self.entry[0], reason, error)
         self.settled = "reject"
-        if group is not None:
-            await self.source.port.durable(group)
+        if wait is not None:
+            await self._answered(wait)
 
     async def give_back(self) -> None:
         """Undo the delivery: available to others at once, the attempt not counted.
@@ -164,8 +170,10 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
         if self.settled is not None:
             self._settled_as("give_back")
             return
-        self.source.port.give_back(self.token, self.entry[0])
+        wait = self.source.port.give_back(self.token, self.entry[0])
         self.settled = "give_back"
+        if wait is not None:
+            await self._answered(wait)
 
     async def extend(self, seconds: float) -> None:
         """Let the lease run ``seconds`` from now; a batch's messages share one lease.
@@ -173,7 +181,14 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
         Raises:
             LeaseExpired: it has run out already.
         """
-        self.source.port.extend(self.token, check_seconds("the lease", seconds, least=0.001))
+        await self.source.port.extend(self.token, check_seconds("the lease", seconds, least=0.001))
+
+    async def _answered(self, wait: Any) -> None:
+        try:
+            await self.source.port.durable(wait)
+        except CallerError:
+            self.settled = None  # refused: nothing was done
+            raise
 
     def _settled_as(self, verb: str) -> None:
         if self.settled != verb:
@@ -215,14 +230,46 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def ack_together(port: QueuePort, messages: Sequence[Message[Any]]) -> Exception | None:
+async def ack_together(
+    port: QueuePort, messages: Sequence[Message[Any]], *, durable: bool
+) -> Exception | None:
     """Ack messages of one queue, each delivery's in one call; what to raise afterwards, or None.
 
     What is held is acked, whatever there is to raise.
     """
+    trouble: Exception | None = None
     token = messages[0].token
     if all(message.token == token and message.settled is None for message in messages):
-        return _ack_delivery(port, token, messages)
+        by_token = {token: messages}
+    else:
+        by_token, trouble = _by_delivery(messages)
+    waits: list[tuple[Any, Sequence[Message[Any]]]] = []
+    for token, held in by_token.items():
+        try:
+            wait = port.ack_batch(token, [message.entry[0] for message in held], durable=durable)
+        except LeaseExpired as error:
+            _mark(held, error.numbers)
+            trouble = error
+        else:
+            _mark(held, ())
+            if wait is not None and (durable or port.answers):
+                waits.append((wait, held))
+    if durable and not waits:
+        wait = port.last_wait()  # all were acked before, perhaps not durably
+        if wait is not None:
+            await port.durable(wait)
+    for wait, held in waits:
+        try:
+            await port.durable(wait)
+        except LeaseExpired as error:
+            _mark(held, error.numbers)
+            trouble = error
+    return trouble
+
+
+def _by_delivery(
+    messages: Sequence[Message[Any]],
+) -> tuple[dict[int, Sequence[Message[Any]]], Exception | None]:
     trouble: Exception | None = None
     by_token: dict[int, list[Message[Any]]] = {}
     for message in messages:
@@ -233,21 +280,10 @@ def ack_together(port: QueuePort, messages: Sequence[Message[Any]]) -> Exception
                 f"message {message.id} was settled by {message.settled}, not by ack; "
                 "the others were acked"
             )
-    for token, held in by_token.items():
-        trouble = _ack_delivery(port, token, held) or trouble
-    return trouble
+    return dict(by_token), trouble
 
 
-def _ack_delivery(
-    port: QueuePort, token: int, messages: Sequence[Message[Any]]
-) -> LeaseExpired | None:
-    expired: LeaseExpired | None = None
-    missing: tuple[int, ...] = ()
-    try:
-        port.ack_batch(token, [message.entry[0] for message in messages])
-    except LeaseExpired as error:
-        expired, missing = error, error.numbers
+def _mark(messages: Sequence[Message[Any]], missing: Sequence[int]) -> None:
+    """Acked are all but those that were not held."""
     for message in messages:
-        if not missing or message.entry[0] not in missing:
-            message.settled = "ack"
-    return expired
+        message.settled = None if missing and message.entry[0] in missing else "ack"

@@ -64,6 +64,7 @@ CAPABILITIES: Final[frozenset[str]] = frozenset(
         "select",
         "indexes",
         "rate",
+        "nowait",
         "requests",
         "processes",
         "cluster",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import repeat
-from typing import Any, Final, Generic, TypeVar, Unpack
+from typing import Final, Generic, TypeVar, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import QueuePort
@@ -17,7 +17,6 @@ from posthouse.core.leases import BatchLease
 from posthouse.core.router import check_pattern
 from posthouse.errors import (
     BadArgument,
-    QueueEmpty,
 )
 from posthouse.found import PAGE_MESSAGES, Found
 from posthouse.iteration import PREFETCH_MESSAGES, QueueIterator
@@ -32,7 +31,6 @@ from posthouse.model import (
 )
 from posthouse.options import PutOptions, encode, pack
 from posthouse.receipt import Ids, Receipt
-from posthouse.records import Traits
 from posthouse.topic import Topic
 
 T = TypeVar("T")
@@ -92,25 +90,16 @@ class Queue(Generic[T]):
         if not options:
             placed = port.put_plain(kind, data)
             if placed is None:
-                placed = await self._put_waiting(kind, data, b"", None, timeout)
+                placed = await port.put_one_waiting(kind, data, b"", None, timeout)
         else:
-            packed, traits = pack(options, port.due_ns(0))
+            packed, traits = pack(options, port.now_ns())
             placed = port.put_one(kind, data, packed, traits)
             if placed is None:
-                placed = await self._put_waiting(kind, data, packed, traits, timeout)
+                placed = await port.put_one_waiting(kind, data, packed, traits, timeout)
         number, group = placed
         if group is not None:
             await port.durable(group)
         return number.to_bytes(8).hex()
-
-    # Apart from `put`, whose variables would be slower if a lambda there held them.
-    async def _put_waiting(
-        self, kind: int, data: bytes, packed: bytes, traits: Traits | None, timeout: float | None
-    ) -> tuple[int, Any]:
-        port = self.port
-        return await port.put_waiting(
-            lambda: port.put_one(kind, data, packed, traits), [data], packed, timeout
-        )
 
     async def put_many(
         self,
@@ -135,14 +124,12 @@ class Queue(Generic[T]):
             if kinds[0] > KIND_MSGPACK:
                 options["headers"] = self.encoder.label(kinds[0], options.get("headers"))
         port = self.port
-        packed, traits = pack(options, port.due_ns(0)) if options else (b"", None)
+        packed, traits = pack(options, port.now_ns()) if options else (b"", None)
         if traits is not None and traits.dedup:
             raise BadArgument("a batch has no dedup id: put its messages one by one")
         placed = port.put_many(kinds, raw, packed, traits)
         if placed is None:
-            placed = await port.put_waiting(
-                lambda: port.put_many(kinds, raw, packed, traits), raw, packed, timeout
-            )
+            placed = await port.put_many_waiting(kinds, raw, packed, traits, timeout)
         first, group = placed
         if group is not None:
             await port.durable(group)
@@ -157,14 +144,14 @@ class Queue(Generic[T]):
 
         Raises:
             QueueFull: it would have to wait (the queue is full, or others are in line).
+            Unsupported: this backend has to ask somebody (capability ``nowait``).
             As `put` otherwise.
         """
         kind, data = encode(self.encoder, body, options)
-        packed, traits = pack(options, self.port.due_ns(0))
+        packed, traits = pack(options, self.port.now_ns())
         placed = self.port.put_one(kind, data, packed, traits)
         if placed is None:
-            self.port.check_may_wait(1, len(data) + len(packed))
-            raise self.port.full()
+            raise self.port.put_refusal(1, len(data) + len(packed))
         number, group = placed
         return Receipt(id_text(number), None if group is None else self.port.durable(group))
 
@@ -203,16 +190,7 @@ class Queue(Generic[T]):
             return (await self._select(where, 1, timeout, lease_ns))[0]
         taken = port.take_one(lease_ns)
         if taken is None:
-            if timeout is None:
-                while taken is None:
-                    await port.readable()
-                    taken = port.take_one(lease_ns)
-            else:
-                check_seconds("timeout", timeout)
-                async with asyncio.timeout(timeout):
-                    while taken is None:
-                        await port.readable()
-                        taken = port.take_one(lease_ns)
+            taken = await port.take_one_waiting(lease_ns, timeout)
         token, entry, attempts = taken
         return Message(self._source, entry, token, attempts)
 
@@ -244,12 +222,7 @@ class Queue(Generic[T]):
             return await self._select(where, most, timeout, lease_ns)
         taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
         if taken is None:
-            if timeout is not None:
-                check_seconds("timeout", timeout)
-            async with asyncio.timeout(timeout):
-                while taken is None:
-                    await port.readable()
-                    taken = port.take_many(most, GET_MANY_BYTES, lease_ns)
+            taken = await port.take_many_waiting(most, GET_MANY_BYTES, lease_ns, timeout)
         return self._delivered(*taken)
 
     async def _select(
@@ -274,6 +247,7 @@ class Queue(Generic[T]):
 
         Raises:
             asyncio.QueueEmpty: none does.
+            Unsupported: this backend has to ask somebody (capability ``nowait``).
             QueueShutDown: the handle was shut down (and nothing waits).
         """
         lease_ns = (
@@ -283,8 +257,7 @@ class Queue(Generic[T]):
         )
         taken = self.port.take_one(lease_ns)
         if taken is None:
-            self.port.check_takes()
-            raise QueueEmpty(f"queue {self.name!r} has no message waiting")
+            raise self.port.take_refusal()
         return Message(self._source, taken[1], taken[0], taken[2])
 
     def __aiter__(self) -> AsyncIterator[Message[T]]:
@@ -306,18 +279,18 @@ class Queue(Generic[T]):
         """
         if not messages:
             return
-        trouble = ack_together(self.port, messages)
-        if durable:
-            group = self.port.last_group()
-            if group is not None:
-                await self.port.durable(group)
+        trouble = await ack_together(self.port, messages, durable=durable)
         if trouble is not None:
             raise trouble
 
     # the queue as a whole
 
     def qsize(self) -> int:
-        """Messages that wait to be delivered (not delayed, not in flight)."""
+        """Messages that wait to be delivered (not delayed, not in flight).
+
+        Where the backend has to ask somebody (no capability ``nowait``), this and `empty` and
+        `full` tell what was last seen; `stats` is exact.
+        """
         return self.port.waiting()
 
     def empty(self) -> bool:
@@ -335,7 +308,7 @@ class Queue(Generic[T]):
 
     async def stats(self) -> QueueStats:
         """What the queue holds, and did since the broker was opened."""
-        return self.port.stats()
+        return await self.port.stats()
 
     async def peek(self, most: int = 1) -> list[Message[T]]:
         """The next messages in order, left where they are; they cannot be settled."""
@@ -346,7 +319,8 @@ class Queue(Generic[T]):
         ):
             raise BadArgument(f"peek takes from 1 to {MAX_BATCH_MESSAGES:,}, not {most!r}")
         return [
-            Message(self._source, entry, 0, attempts) for entry, attempts in self.port.peek(most)
+            Message(self._source, entry, 0, attempts)
+            for entry, attempts in await self.port.peek(most)
         ]
 
     def find(
@@ -377,10 +351,7 @@ class Queue(Generic[T]):
 
     async def purge(self) -> int:
         """Delete every message that waits or is delayed, durably; returns how many."""
-        count, group = self.port.purge()
-        if group is not None:
-            await self.port.durable(group)
-        return count
+        return await self.port.purge()
 
     async def redrive(self, most: int | None = None, *, per_second: float | None = None) -> int:
         """Put dead letters of this queue back where they died, durably; returns how many.
@@ -399,13 +370,13 @@ class Queue(Generic[T]):
             raise BadArgument(f"redrive takes a number of messages, not {most!r}")
         if per_second is not None:
             check_seconds("per_second", per_second, most=1e9, least=0.001)
-        left = self.port.waiting() if most is None else min(most, self.port.waiting())
+        left = (await self.port.stats()).waiting
+        if most is not None:
+            left = min(most, left)
         step = REDRIVE_STEP if per_second is None else max(1, min(int(per_second), REDRIVE_STEP))
         done = 0
         while left > 0:
-            count, group = self.port.redrive(min(step, left))
-            if group is not None:
-                await self.port.durable(group)
+            count = await self.port.redrive(min(step, left))
             done += count
             left -= count
             if count == 0:
@@ -424,15 +395,11 @@ class Queue(Generic[T]):
             BadArgument: the pattern is none.
             StorageFull, StorageFailed: nothing was bound.
         """
-        group = self.port.bind(topic.name, check_pattern(pattern))
-        if group is not None:
-            await self.port.durable(group)
+        await self.port.bind(topic.name, check_pattern(pattern))
 
     async def unbind(self, topic: Topic, pattern: str = "#") -> None:
         """End a binding, durably; what came by it stays. Raises: as `bind`."""
-        group = self.port.unbind(topic.name, check_pattern(pattern))
-        if group is not None:
-            await self.port.durable(group)
+        await self.port.unbind(topic.name, check_pattern(pattern))
 
     async def join(self) -> None:
         """Return when the queue holds nothing: waiting, delayed or in flight."""

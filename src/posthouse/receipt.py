@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Awaitable, Generator, Sequence
 from typing import Any, overload
 
 from posthouse.message import id_text
@@ -18,7 +17,7 @@ class Receipt:
 
     __slots__ = ("_durable", "id")
 
-    def __init__(self, message_id: str, durable: asyncio.Future[None] | None) -> None:
+    def __init__(self, message_id: str, durable: Awaitable[None] | None) -> None:
         self.id = message_id
         self._durable = durable
 

@@ -6,11 +6,10 @@ from typing import Any, Unpack
 
 from posthouse import bodies
 from posthouse.backends.contract import Backend
-from posthouse.core.transaction import Step
-from posthouse.errors import Unroutable
 from posthouse.message import id_text
 from posthouse.model import MAX_KEY_BYTES, check_text
 from posthouse.options import PublishOptions, encode, pack
+from posthouse.records import Traits
 
 
 class Topic:
@@ -49,32 +48,31 @@ class Topic:
             Unroutable: no queue is bound for the key; nothing was stored.
             QueueFull, TimeoutError, and the rest: as `Queue.put`; nothing was stored.
         """
-        steps = self.steps(body, key, unroutable=unroutable, **options)
-        if not steps:
-            return {}
-        ids = await self._backend.commit(steps, timeout, lambda: None)
-        names = [self._backend.queue_name(step) for step in steps]
-        return {name: id_text(number) for name, number in zip(names, ids, strict=True)}
+        message = self._message(body, key, options)
+        ids = await self._backend.publish(
+            self.name, key, *message, unroutable=unroutable, timeout_s=timeout
+        )
+        return {name: id_text(number) for name, number in ids.items()}
 
     def steps(
         self, body: Any, key: str, *, unroutable: bool = False, **options: Unpack[PublishOptions]
-    ) -> list[Step]:
+    ) -> list[Any]:
         """What publishing comes to in a transaction. Arguments and errors as `publish`."""
+        message = self._message(body, key, options)
+        return self._backend.publish_steps(self.name, key, *message, unroutable=unroutable)
+
+    def _message(
+        self, body: Any, key: str, options: PublishOptions
+    ) -> tuple[int, bytes, bytes, Traits | None]:
         if key:
             check_text("a routing key", key, MAX_KEY_BYTES)
         kind, data = encode(self._encoder, body, options)
         packed, traits = pack(options, self._backend.now_ns())  # type: ignore[arg-type]
-        steps = self._backend.publish_steps(self.name, key, kind, data, packed, traits)
-        if not steps and not unroutable:
-            raise Unroutable(
-                f"no queue is bound to topic {self.name!r} for routing key {key!r}; "
-                "bind one with Queue.bind, or pass unroutable=True"
-            )
-        return steps
+        return kind, data, packed, traits
 
     async def bindings(self) -> list[tuple[str, str]]:
         """The queues bound to it, and their patterns."""
-        return [(queue, pattern) for _, queue, pattern in self._backend.bindings(self.name)]
+        return [(queue, pattern) for _, queue, pattern in await self._backend.bindings(self.name)]
 
     def __repr__(self) -> str:
         return f"<Topic {self.name!r}>"

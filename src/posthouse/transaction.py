@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from posthouse.backends.contract import Backend
-from posthouse.core.transaction import SettleStep, Step
 from posthouse.errors import AlreadySettled, BadArgument
 from posthouse.message import IN_TRANSACTION, Message, id_text
 from posthouse.model import check_seconds
@@ -22,6 +21,9 @@ class Transaction:
     otherwise. So does a lease that ran out before the commit (`LeaseExpired`), or a queue with
     no room (`QueueFull`; a queue whose policy is to wait is waited for).
 
+    Where the backend has to ask somebody (no capability ``nowait``), what a step alone can be
+    refused for may be raised at the commit.
+
     Attributes:
         ids: after the commit, the ids of the puts, in order.
     """
@@ -31,7 +33,7 @@ class Transaction:
             check_seconds("timeout", timeout)
         self._backend = backend
         self._timeout = timeout
-        self._steps: list[Step] = []
+        self._steps: list[Any] = []
         self._settles: list[tuple[Message[Any], str]] = []
         self._open = False
         self.ids: list[str] = []
@@ -45,7 +47,7 @@ class Transaction:
         """Put a message when the transaction commits. As `Queue.put`."""
         self._check_open()
         kind, data = encode(queue.encoder, body, options)
-        packed, traits = pack(options, queue.port.due_ns(0))
+        packed, traits = pack(options, queue.port.now_ns())
         self._steps.append(queue.port.put_step(kind, data, packed, traits))
 
     def publish(
@@ -68,7 +70,7 @@ class Transaction:
         """Ack a message when the transaction commits."""
         self._check_settle(message)
         step = message.source.port.ack_step(message.token, message.number)
-        self._settle(message, step)
+        self._settle(message, "ack", step)
 
     def nack(
         self, message: Message[Any], delay: float | None = None, error: str | None = None
@@ -77,7 +79,9 @@ class Transaction:
         delay_ns = None if delay is None else check_seconds("delay", delay)
         self._check_settle(message)
         port = message.source.port
-        self._settle(message, port.nack_step(message.token, message.number, delay_ns, error))
+        self._settle(
+            message, "nack", port.nack_step(message.token, message.number, delay_ns, error)
+        )
 
     def reject(
         self, message: Message[Any], reason: str = "rejected", error: str | None = None
@@ -85,16 +89,18 @@ class Transaction:
         """Reject a message when the transaction commits. As `Message.reject`."""
         self._check_settle(message)
         port = message.source.port
-        self._settle(message, port.reject_step(message.token, message.number, reason, error))
+        self._settle(
+            message, "reject", port.reject_step(message.token, message.number, reason, error)
+        )
 
     def _check_settle(self, message: Message[Any]) -> None:
         self._check_open()
         if message.settled is not None:
             raise AlreadySettled(f"message {message.id} was settled by {message.settled}")
 
-    def _settle(self, message: Message[Any], step: SettleStep) -> None:
+    def _settle(self, message: Message[Any], verb: str, step: object) -> None:
         self._steps.append(step)
-        self._settles.append((message, step.verb))
+        self._settles.append((message, verb))
         message.settled = IN_TRANSACTION
 
     def _check_open(self) -> None:

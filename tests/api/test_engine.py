@@ -7,7 +7,7 @@ import asyncio
 from posthouse.core.state import BrokerState, deadline_of
 from posthouse.engine import Engine
 from posthouse.journal.null import NullJournal
-from posthouse.model import NANOSECONDS, QueuePolicy
+from posthouse.model import NANOSECONDS
 from posthouse.session import Session
 from posthouse.testing.clock import ManualClock
 
@@ -30,7 +30,7 @@ def deadlines(engine: Engine) -> list[int]:
 
 async def test_a_program_that_holds_the_loop_has_its_leases_whole() -> None:
     engine, clock = make()
-    port = Session(engine).port("q", QueuePolicy(visibility_timeout_s=30.0))
+    port = Session(engine).port("q", {"visibility_timeout_s": 30.0})
     port.put_many(2, [b"1", b"2", b"3"])
     await asyncio.sleep(0)
     port.take_one(0)
@@ -45,7 +45,7 @@ async def test_a_program_that_holds_the_loop_has_its_leases_whole() -> None:
 
 async def test_a_quick_turn_leaves_deadlines_alone() -> None:
     engine, clock = make()
-    port = Session(engine).port("q", QueuePolicy(visibility_timeout_s=30.0))
+    port = Session(engine).port("q", {"visibility_timeout_s": 30.0})
     port.put_plain(2, b"1")
     port.take_one(0)
     begun_ns = clock.now_ns()

@@ -20,27 +20,6 @@ async def test_a_long_line_is_through_in_a_turn() -> None:
         assert all(putter.done() for putter in putters)
 
 
-async def test_producers_that_come_back_do_not_keep_the_line_standing(tmp_path: object) -> None:
-    # Each commit is awaited by those whose puts it holds: if a line let one through at a time,
-    # every commit would hold one message for ever.
-    async with posthouse.open(str(tmp_path)) as broker:
-        queue = broker.queue("q", max_messages=50)
-        await queue.put_many([b""] * 50)
-
-        async def produce() -> None:
-            for _ in range(20):
-                await queue.put(b"")
-
-        producers = [asyncio.create_task(produce()) for _ in range(50)]
-        await turns(2)
-        broker.queue("q", max_messages=10_000)
-        rounds = 0
-        while not all(producer.done() for producer in producers):
-            await queue.put(b"mine")
-            rounds += 1
-        assert rounds < 200, "as many commits as messages: they went one by one"
-
-
 async def test_one_in_the_middle_of_the_line_may_leave(tmp_path: object) -> None:
     async with posthouse.open(str(tmp_path)) as broker:
         queue = broker.queue("q", max_messages=3)

@@ -13,7 +13,7 @@ from posthouse.core.state import BrokerState
 from posthouse.engine import Engine
 from posthouse.errors import StorageFull
 from posthouse.journal.null import NullJournal
-from posthouse.model import KIND_JSON, NANOSECONDS, QueuePolicy
+from posthouse.model import KIND_JSON, NANOSECONDS
 from posthouse.session import Port, Session
 from posthouse.testing.clock import ManualClock
 
@@ -31,8 +31,8 @@ def make() -> tuple[NullJournal, Engine, Port]:
     journal = NullJournal()
     engine = Engine(BrokerState(), journal, ManualClock(), asyncio.get_running_loop())
     session = Session(engine)
-    session.port("other", QueuePolicy())
-    port = session.port("q", QueuePolicy())
+    session.port("other", {})
+    port = session.port("q", {})
     port.put_many(KIND_JSON, [b"%d" % n for n in range(MESSAGES)])
     return journal, engine, port
 

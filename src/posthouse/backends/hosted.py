@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from posthouse.core.transaction import Step
 from posthouse.engine import Engine
 from posthouse.errors import BrokerClosed
-from posthouse.model import QueuePolicy, QueueStats
+from posthouse.model import QueueStats
 from posthouse.records import Traits
 from posthouse.session import Port, Session
 
@@ -27,6 +28,7 @@ ENGINE_CAPABILITIES = frozenset(
         "select",
         "indexes",
         "rate",
+        "nowait",
     }
 )
 
@@ -54,33 +56,59 @@ class Hosted:
             )
         return self._session
 
-    def port(self, name: str, policy: QueuePolicy | None) -> Port:
+    def port(self, name: str, given: Mapping[str, Any]) -> Port:
         """See `posthouse.backends.contract.Backend`."""
-        return self.session.port(name, policy)
+        return self.session.port(name, given)
 
-    def policy(self, name: str) -> QueuePolicy | None:
-        """See `posthouse.backends.contract.Backend`."""
-        return self.session.policy(name)
-
-    def queue_names(self) -> list[str]:
+    async def queue_names(self) -> list[str]:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.queue_names()
 
-    def stats(self) -> list[QueueStats]:
+    async def stats(self) -> list[QueueStats]:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.stats()
 
     def publish_steps(
-        self, topic: str, key: str, kind: int, body: bytes, headers: bytes, traits: Traits | None
+        self,
+        topic: str,
+        key: str,
+        kind: int,
+        body: bytes,
+        headers: bytes,
+        traits: Traits | None,
+        *,
+        unroutable: bool,
     ) -> list[Step]:
         """See `posthouse.backends.contract.Backend`."""
-        return self.session.publish_steps(topic, key, kind, body, headers, traits)
+        return self.session.publish_steps(
+            topic, key, kind, body, headers, traits, unroutable=unroutable
+        )
 
-    def queue_name(self, step: Step) -> str:
+    async def publish(
+        self,
+        topic: str,
+        key: str,
+        kind: int,
+        body: bytes,
+        headers: bytes,
+        traits: Traits | None,
+        *,
+        unroutable: bool,
+        timeout_s: float | None,
+    ) -> dict[str, int]:
         """See `posthouse.backends.contract.Backend`."""
-        return step.queue.name
+        return await self.session.publish(
+            topic,
+            key,
+            kind,
+            body,
+            headers,
+            traits,
+            unroutable=unroutable,
+            timeout_s=timeout_s,
+        )
 
-    def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
+    async def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.bindings(topic)
 

@@ -29,7 +29,10 @@ class PortBase:
 
     Attributes:
         broker: what the ports of one broker share, and no others.
+        answers: never: settlements are decided in this process, at once.
     """
+
+    answers = False
 
     def __init__(self, engine: Engine, lane: Lane, holder: int) -> None:
         self.broker: object = engine
@@ -42,15 +45,18 @@ class PortBase:
         self._most_body = MAX_BODY_BYTES
         self._may_take = True
 
-    def durable(self, group: Group) -> asyncio.Future[None]:
+    def durable(self, wait: Group) -> asyncio.Future[None]:
         """Done when the group is on disk. Cancelling it cancels nothing else."""
         future = self._loop.create_future()
-        group.waiters.append(future)
+        wait.waiters.append(future)
         self._engine.journal.hurry()
         return future
 
-    def full(self) -> QueueFull:
-        """What to raise from a put that does not wait."""
+    def last_wait(self) -> Group | None:
+        """What must be durable for all that was done so far to be; None: it is."""
+        return self._engine.journal.last_group()
+
+    def _full(self) -> QueueFull:
         state = self._state
         return QueueFull(
             f"queue {state.name!r} is full: {state.live:,} messages, {state.size_bytes:,} bytes"

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Final
 
 from posthouse.core.orders import rank_of
-from posthouse.journal.group import Group
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, shut_down_error
@@ -26,9 +25,9 @@ REDRIVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 class Port(PutPort, TakePort, SettlePort, FindPort):
     """All verbs of one queue."""
 
-    def due_ns(self, delay_ns: int) -> int:
-        """When a delay that starts now ends."""
-        return self._engine.now_ns() + delay_ns
+    def now_ns(self) -> int:
+        """The broker's time, nanoseconds since the epoch."""
+        return self._engine.now_ns()
 
     def live(self) -> int:
         """Messages in the queue: waiting, delayed and in flight (and on their way in)."""
@@ -42,20 +41,16 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         """Whether a put of an empty message would have to wait."""
         return not self._state.fits(1, 0)
 
-    def last_group(self) -> Group | None:
-        """What must be durable for all that was done so far to be; None: it is."""
-        return self._engine.journal.last_group()
-
     def policy(self) -> QueuePolicy:
         """The queue's settings as they are now."""
         return self._state.policy
 
-    def stats(self) -> QueueStats:
+    async def stats(self) -> QueueStats:
         """The queue's figures."""
         self._check_stopped()
         return self._engine.state.stats(self._state, self._engine.now_ns())
 
-    def peek(self, most: int) -> list[tuple[Entry, int]]:
+    async def peek(self, most: int) -> list[tuple[Entry, int]]:
         """The next messages in order, untouched: (entry, attempts so far)."""
         self._check_stopped()
         state = self._state
@@ -67,8 +62,8 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
             entries = list(islice(state.rich.entries(), most))
         return [(entry, state.attempts.get(rank_of(entry), 0)) for entry in entries[:most]]
 
-    def purge(self) -> tuple[int, Group | None]:
-        """Settle everything that waits or is delayed: (how many, what to wait for)."""
+    async def purge(self) -> int:
+        """Settle everything that waits or is delayed, durably: how many."""
         engine = self._engine
         engine.check_loop()
         state = self._state
@@ -76,15 +71,16 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         for entries in self._lane.reservations:
             self.restore(entries)
         count, records = engine.state.purge(state)
-        group = None
         for record in records:
             # Not all in one frame: it need not happen at once, and may be long.
-            group = engine.keep([record])
+            engine.keep([record])
         self._lane.left()
-        return count, group
+        if records:
+            await self._settled()
+        return count
 
-    def redrive(self, most: int) -> tuple[int, Group | None]:
-        """Put dead letters back where they died: (how many, what to wait for).
+    async def redrive(self, most: int) -> int:
+        """Put dead letters back where they died, durably: how many.
 
         Raises:
             StorageFull: there is no room to write that down; nothing was done.
@@ -96,10 +92,11 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         engine.check_settle_room(REDRIVE_BYTES * most)
         count, records = engine.state.redrive(self._state, most, engine.now_ns())
         engine.keep_in_parts(records)
-        return count, engine.journal.last_group()
+        await self._settled()
+        return count
 
-    def bind(self, topic: str, pattern: str) -> Group | None:
-        """Let a topic's messages come here; what to wait for.
+    async def bind(self, topic: str, pattern: str) -> None:
+        """Let a topic's messages come here, durably.
 
         Raises:
             StorageFull: there is no room to write that down; nothing was done.
@@ -108,15 +105,24 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         engine.check_loop()
         engine.check_settle_room(RECORD_BYTES + 4 * (len(topic) + len(pattern)))
         records = engine.state.bind(topic, self._state, pattern)
-        return engine.keep(records) if records else engine.journal.last_group()
+        if records:
+            engine.keep(records)
+        await self._settled()
 
-    def unbind(self, topic: str, pattern: str) -> Group | None:
-        """End a binding; what to wait for. Raises: as `bind`."""
+    async def unbind(self, topic: str, pattern: str) -> None:
+        """End a binding, durably. Raises: as `bind`."""
         engine = self._engine
         engine.check_loop()
         engine.check_settle_room(RECORD_BYTES + 4 * (len(topic) + len(pattern)))
         records = engine.state.unbind(topic, self._state, pattern)
-        return engine.keep(records) if records else engine.journal.last_group()
+        if records:
+            engine.keep(records)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        group = self._engine.journal.last_group()
+        if group is not None:
+            await self.durable(group)
 
     async def joined(self) -> None:
         """Return when the queue holds nothing."""

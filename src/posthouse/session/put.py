@@ -183,14 +183,31 @@ class PutPort(PortBase):
         if size > MAX_BATCH_BYTES:
             raise MessageTooLarge("the batch", size, MAX_BATCH_BYTES)
 
-    async def put_waiting(
+    async def put_one_waiting(
         self,
-        attempt: Callable[[], tuple[int, Group | None] | None],
-        bodies: Sequence[bytes],
+        kind: int,
+        body: bytes,
         headers: bytes,
+        traits: Traits | None,
         timeout_s: float | None,
     ) -> tuple[int, Group | None]:
-        """Wait, in line, until ``attempt`` (one of the put verbs) can be done; its answer.
+        """`put_one`, waiting in line for room. Raises: as `put_many_waiting`."""
+        return await self._put_waiting(
+            lambda: self.put_one(kind, body, headers, traits),
+            1,
+            len(body) + len(headers),
+            timeout_s,
+        )
+
+    async def put_many_waiting(
+        self,
+        kinds: list[int] | int,
+        bodies: list[bytes],
+        headers: bytes,
+        traits: Traits | None,
+        timeout_s: float | None,
+    ) -> tuple[int, Group | None]:
+        """`put_many`, waiting in line for room.
 
         Raises:
             QueueFull: the policy rejects, or the queue could never hold it.
@@ -198,10 +215,22 @@ class PutPort(PortBase):
             TimeoutError: no room within ``timeout_s`` seconds; nothing was stored.
             StorageFull, StorageFailed, BrokerClosed: see `posthouse.errors`.
         """
+        return await self._put_waiting(
+            lambda: self.put_many(kinds, bodies, headers, traits),
+            len(bodies),
+            sum(map(len, bodies)) + len(bodies) * len(headers),
+            timeout_s,
+        )
+
+    async def _put_waiting(
+        self,
+        attempt: Callable[[], tuple[int, Group | None] | None],
+        count: int,
+        size: int,
+        timeout_s: float | None,
+    ) -> tuple[int, Group | None]:
         self.check_open()
         state = self._state
-        count = len(bodies)
-        size = sum(map(len, bodies)) + count * len(headers)
         need = size + count * (PUT_OVERHEAD_BYTES + MOST_TRAITS_BYTES)
         if timeout_s is not None:
             check_seconds("timeout", timeout_s)
@@ -230,6 +259,13 @@ class PutPort(PortBase):
         async with asyncio.timeout(timeout_s):
             return await in_line_async(self._lane, try_it)
 
+    def put_refusal(self, count: int, size_bytes: int) -> Exception:
+        """What a put that may not wait should raise, when one for now returned None."""
+        failure = self._engine.journal.failure
+        if failure is not None:
+            return type(failure)(*failure.args)
+        return self._full()
+
     def _make_way(self, count: int, size_bytes: int) -> bool:
         """Drop the oldest for a put of this size, if the policy says so and it then fits."""
         state = self._state
@@ -250,21 +286,9 @@ class PutPort(PortBase):
                 f"{size_bytes:,} bytes; its limits are {state.policy.max_messages} messages, "
                 f"{state.max_bytes:,} bytes"
             )
-        self.check_may_wait(count, size_bytes)
-
-    def check_may_wait(self, count: int, size_bytes: int) -> None:
-        """Raise what a put that may not wait should raise.
-
-        Raises:
-            QueueFull: the queue is full and its policy is to reject.
-            StorageFailed, BrokerClosed, ForkedProcess: the journal is not in use any more.
-        """
-        failure = self._engine.journal.failure
-        if failure is not None:
-            raise type(failure)(*failure.args) from failure
-        state = self._state
+        self._check_stopped()
         if state.policy.overflow == "reject" and not state.fits(count, size_bytes):
-            raise self.full()
+            raise self._full()
 
     def put_step(self, kind: int, body: bytes, headers: bytes, traits: Traits | None) -> PutStep:
         """A put as a transaction's step. Raises MessageTooLarge, QueueShutDown."""

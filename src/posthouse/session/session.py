@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from posthouse.core import letters
 from posthouse.core.transaction import PutStep, SettleStep, Step, problem, short_of_room
 from posthouse.engine import Engine
-from posthouse.errors import BadArgument, MessageTooLarge, QueueFull
+from posthouse.errors import BadArgument, MessageTooLarge, QueueFull, Unroutable
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.model import MAX_BATCH_BYTES, QueuePolicy, QueueStats
 from posthouse.records import Traits
@@ -26,20 +27,21 @@ class Session:
         self.engine = engine
         self.holder = engine.new_holder()
 
-    def port(self, name: str, policy: QueuePolicy | None) -> Port:
-        """The queue of that name, declared with the policy where it is not yet.
+    def port(self, name: str, given: Mapping[str, Any]) -> Port:
+        """The queue of that name, declared with these settings; the others stay as they are.
 
         Raises:
+            BadArgument: settings that do not go together.
             StorageFull, StorageFailed, BrokerClosed: the declaration cannot be kept.
         """
         engine = self.engine
         engine.check_loop()
+        known = engine.state.by_name.get(name)
+        if known is None:
+            policy = QueuePolicy(**given)
+        else:
+            policy = msgspec.structs.replace(known.policy, **given)
         return Port(engine, engine.declare(name, policy), self.holder)
-
-    def policy(self, name: str) -> QueuePolicy | None:
-        """The policy of the queue of that name; None if there is no such queue."""
-        queue = self.engine.state.by_name.get(name)
-        return None if queue is None else queue.policy
 
     def queue_names(self) -> list[str]:
         """The names of all queues, sorted."""
@@ -93,9 +95,21 @@ class Session:
         return ids
 
     def publish_steps(
-        self, topic: str, key: str, kind: int, body: bytes, headers: bytes, traits: Traits | None
+        self,
+        topic: str,
+        key: str,
+        kind: int,
+        body: bytes,
+        headers: bytes,
+        traits: Traits | None,
+        *,
+        unroutable: bool,
     ) -> list[Step]:
-        """The puts that a message published to a topic comes to; none if it goes nowhere."""
+        """The puts that a message published to a topic comes to.
+
+        Raises:
+            Unroutable: there are none, and ``unroutable`` is not allowed.
+        """
         engine = self.engine
         engine.check_loop()
         steps: list[Step] = []
@@ -108,7 +122,32 @@ class Session:
                 expires_ns = engine.now_ns() + queue.ttl_ns
                 fitting = msgspec.structs.replace(fitting or Traits(), expires_ns=expires_ns)
             steps.append(PutStep(queue, kind, body, headers, fitting, shared=bool(steps)))
+        if not steps and not unroutable:
+            raise Unroutable(
+                f"no queue is bound to topic {topic!r} for routing key {key!r}; "
+                "bind one with Queue.bind, or pass unroutable=True"
+            )
         return steps
+
+    async def publish(
+        self,
+        topic: str,
+        key: str,
+        kind: int,
+        body: bytes,
+        headers: bytes,
+        traits: Traits | None,
+        *,
+        unroutable: bool,
+        timeout_s: float | None,
+    ) -> dict[str, int]:
+        """Put a message on every queue bound for ``key``, all or none, durably: ids by queue.
+
+        Raises: as `publish_steps` and `commit`.
+        """
+        steps = self.publish_steps(topic, key, kind, body, headers, traits, unroutable=unroutable)
+        ids = await self.commit(steps, timeout_s, lambda: None) if steps else []
+        return {step.queue.name: number for step, number in zip(steps, ids, strict=True)}
 
     def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
         """All bindings (of one topic): (topic, queue's name, pattern)."""

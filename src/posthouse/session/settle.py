@@ -49,7 +49,11 @@ class SettlePort(PortBase):
             engine.stir(lane)
         return group
 
-    def ack_batch(self, token: int, ids: list[int]) -> Group | None:
+    def ack_durably(self, token: int, message_id: int) -> Group | None:
+        """`ack_one`: its group is durable with the settlement."""
+        return self.ack_one(token, message_id)
+
+    def ack_batch(self, token: int, ids: list[int], *, durable: bool = False) -> Group | None:
         """Settle messages of one delivery; whole deliveries at the cost of one.
 
         Raises:
@@ -137,7 +141,7 @@ class SettlePort(PortBase):
         """Whether the delivery still holds the message."""
         return self._state.holds(token, message_id)
 
-    def extend(self, token: int, timeout_ns: int) -> None:
+    async def extend(self, token: int, timeout_ns: int) -> None:
         """Let the lease run ``timeout_ns`` from now. Raises LeaseExpired."""
         self._check_stopped()
         self._engine.check_loop()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from threading import get_ident
 
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
 from posthouse.engine import wrong_loop
+from posthouse.errors import PosthouseError, QueueEmpty, QueueShutDown
+from posthouse.model import check_seconds
 from posthouse.records import Entry
 from posthouse.session.base import PortBase, shut_down_error
+from posthouse.session.feed import EngineFeed
 
 
 class TakePort(PortBase):
@@ -77,6 +81,33 @@ class TakePort(PortBase):
         elif state.next_deadline_ns < lane.scheduled_ns:
             engine.schedule(lane)
         return taken
+
+    async def take_one_waiting(
+        self, lease_ns: int, timeout_s: float | None
+    ) -> tuple[int, Entry, int]:
+        """`take_one`, waiting for a message. Raises: as `readable`, and TimeoutError."""
+        if timeout_s is not None:
+            check_seconds("timeout", timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await self.take_one_waiting(lease_ns, None)
+        while True:
+            await self.readable()
+            taken = self.take_one(lease_ns)
+            if taken is not None:
+                return taken
+
+    async def take_many_waiting(
+        self, most: int, most_bytes: int, lease_ns: int, timeout_s: float | None
+    ) -> tuple[int, BatchLease]:
+        """`take_many`, waiting for a message. Raises: as `readable`, and TimeoutError."""
+        if timeout_s is not None:
+            check_seconds("timeout", timeout_s)
+        async with asyncio.timeout(timeout_s):
+            while True:
+                await self.readable()
+                taken = self.take_many(most, most_bytes, lease_ns)
+                if taken is not None:
+                    return taken
 
     def reserve(self, most: int, most_bytes: int) -> list[Entry]:
         """Set messages aside for an iterator, in memory only: no lease, no attempt yet.
@@ -157,8 +188,19 @@ class TakePort(PortBase):
         del fullest[:count]
         return True
 
-    def check_takes(self) -> None:
-        """Raise what a take should raise that found nothing. See `readable`."""
+    def take_refusal(self) -> Exception:
+        """What a get that may not wait should raise, when one for now returned None."""
+        try:
+            self._check_takes()
+        except (PosthouseError, QueueShutDown) as error:
+            return error
+        return QueueEmpty(f"queue {self._state.name!r} has no message waiting")
+
+    def feed(self, most: int, most_bytes: int) -> EngineFeed:
+        """What an iterator draws from; sets aside up to so much."""
+        return EngineFeed(self, most, most_bytes)
+
+    def _check_takes(self) -> None:
         if self._most_body >= 0 or not self._may_take or self._state.waiting() <= 0:
             self.check_open()
         else:
@@ -171,5 +213,5 @@ class TakePort(PortBase):
             QueueShutDown: the handle was shut down, at once or with nothing waiting any more.
             StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
         """
-        self.check_takes()
+        self._check_takes()
         await self._lane.readable()
