@@ -48,8 +48,10 @@ class PortBase:
     def durable(self, wait: Group) -> asyncio.Future[None]:
         """Done when the group is on disk. Cancelling it cancels nothing else."""
         future = self._loop.create_future()
-        wait.waiters.append(future)
-        self._engine.journal.hurry()
+        waiters = wait.waiters
+        if not waiters:
+            self._engine.journal.hurry()
+        waiters.append(future)
         return future
 
     def last_wait(self) -> Group | None:
