@@ -258,12 +258,16 @@ async def ack_together(
         wait = port.last_wait()  # all were acked before, perhaps not durably
         if wait is not None:
             await port.durable(wait)
-    for wait, held in waits:
-        try:
-            await port.durable(wait)
-        except LeaseExpired as error:
-            _mark(held, error.numbers)
-            trouble = error
+    # All in this step: a wait that is over by itself would never end for who comes later.
+    answers = await asyncio.gather(
+        *(port.durable(wait) for wait, _ in waits), return_exceptions=True
+    )
+    for (_, held), answer in zip(waits, answers, strict=True):
+        if isinstance(answer, LeaseExpired):
+            _mark(held, answer.numbers)
+            trouble = answer
+        elif isinstance(answer, BaseException):
+            raise answer
     return trouble
 
 

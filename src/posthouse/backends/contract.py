@@ -64,7 +64,10 @@ class QueuePort(Protocol):
     answers: bool
 
     def durable(self, wait: Any) -> Awaitable[None]:
-        """Wait for what a verb returned; raises what became of it. Cancelling it undoes nothing."""
+        """Wait for what a verb returned; raises what became of it. Cancelling it undoes nothing.
+
+        Called in the very step in which the verb returned it, before anything else is awaited.
+        """
 
     def last_wait(self) -> Any:
         """What must be durable for all that was done so far to be; None: it is."""

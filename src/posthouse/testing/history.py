@@ -15,13 +15,17 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from posthouse.errors import BadArgument
-from posthouse.testing.judging.fate import Policies
+from posthouse.testing.judging.fate import Order, Policies
 from posthouse.testing.judging.judge import Judge
 from posthouse.testing.trace import (
+    Bindings,
+    BindStarted,
+    DelayStarted,
     Delivered,
     Ended,
     Event,
     Iterating,
+    MoveStarted,
     Outcome,
     PurgeStarted,
     PutStarted,
@@ -42,14 +46,19 @@ Settle: TypeAlias = "tuple[Verb, str, str, int]"
 
 
 class Operation:
-    """A call under way. End it once; never ended, it was cut off and its outcome is unknown."""
+    """A call under way. End it once; never ended, it was cut off and its outcome is unknown.
 
-    __slots__ = ("_history", "ended", "number")
+    Attributes:
+        outcome: how it ended; "unknown" also while it has not.
+    """
+
+    __slots__ = ("_history", "ended", "number", "outcome")
 
     def __init__(self, history: History, number: int) -> None:
         self._history = history
         self.number = number
         self.ended = False
+        self.outcome: Outcome = "unknown"
 
     def done(self, ids: Sequence[str] | None = None) -> None:
         """The call returned; ``ids`` are those of its puts, in order, where they are known."""
@@ -67,6 +76,7 @@ class Operation:
         if self.ended:
             raise BadArgument(f"operation {self.number} of the history has ended already")
         self.ended = True
+        self.outcome = outcome
         self._history.add(Ended(op=self.number, outcome=outcome, why=why, ids=ids))
 
 
@@ -108,16 +118,26 @@ class History:
         key: str | None = None,
         ttl_s: float | None = None,
         again: bool = False,
+        priority: int = 0,
     ) -> Operation:
         """Messages are put, all together, to be seen after ``delay_s`` seconds.
 
         ``key`` is their ordering key, where the queue delivers one message of a key at a time;
+        ``priority`` theirs, where its order is by that;
         ``ttl_s`` how long they may wait, in seconds, before they are dropped or dead-lettered;
         ``again`` allows for bodies that were put before, under the same dedup id: they must be
         stored once.
         """
         operation: Operation = self._start(
-            PutStarted(queue, list(bodies), delay_s=delay_s, key=key, ttl_s=ttl_s, again=again)
+            PutStarted(
+                queue,
+                list(bodies),
+                delay_s=delay_s,
+                key=key,
+                ttl_s=ttl_s,
+                again=again,
+                priority=priority,
+            )
         )
         return operation
 
@@ -155,14 +175,23 @@ class History:
         return operation
 
     def transaction_started(
-        self, settles: Sequence[Settle], puts: Sequence[tuple[str, str]]
+        self,
+        settles: Sequence[Settle],
+        puts: Sequence[tuple[str, str]],
+        *,
+        again: bool = False,
     ) -> Operation:
-        """Settlements (verb, queue, id, token) and puts (queue, body), all or none, commit."""
-        operation: Operation = self._start(TransactionStarted(list(settles), list(puts)))
+        """Settlements (verb, queue, id, token) and puts (queue, body), all or none, commit.
+
+        ``again`` as in `put_started`: for what is published a second time.
+        """
+        operation: Operation = self._start(
+            TransactionStarted(list(settles), list(puts), again=again)
+        )
         return operation
 
     def purged_started(self, queue: str) -> Operation:
-        """A queue is purged."""
+        """A queue is purged. Where a filter says what is deleted, end it as unknown."""
         operation: Operation = self._start(PurgeStarted(queue))
         return operation
 
@@ -170,6 +199,29 @@ class History:
         """Dead letters of a queue are put back where they died."""
         operation: Operation = self._start(RedriveStarted(queue))
         return operation
+
+    def move_started(self, queue: str, target: str) -> Operation:
+        """What a filter finds in a queue is moved to another."""
+        operation: Operation = self._start(MoveStarted(queue, target))
+        return operation
+
+    def delay_started(self, queue: str) -> Operation:
+        """What a filter finds in a queue is given another time."""
+        operation: Operation = self._start(DelayStarted(queue))
+        return operation
+
+    def bind_started(self, topic: str, queue: str, pattern: str, bound: bool = True) -> Operation:
+        """A queue is bound to a topic, or (``bound`` False) is to be no more.
+
+        A publish is written down as a transaction that puts a body of its own, by the history's
+        name for it, to each queue that it should go to.
+        """
+        operation: Operation = self._start(BindStarted(topic, queue, pattern, bound))
+        return operation
+
+    def bindings(self, topic: str, found: Sequence[tuple[str, str]]) -> None:
+        """A look at a topic found these bindings, and no others: (queue, pattern)."""
+        self.add(Bindings(topic, list(found)))
 
     def iterating(self, queue: str, change: Literal[1, -1]) -> None:
         """An iterator was made (1), or closed (-1), that may set messages of the queue aside."""
@@ -202,15 +254,18 @@ class History:
         dead: Mapping[str, str | None] | None = None,
         drops: Collection[str] = (),
         max_in_flight: Mapping[str, int] | None = None,
+        order: Mapping[str, Order] | None = None,
     ) -> list[str]:
         """Every broken promise, as a sentence; none if all were kept.
 
         ``max_attempts`` and ``dead`` are the queues' policies: by name, the limit (5 where not
         given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped);
         ``drops`` names those that may drop what waits, to make room or because it is too old;
-        ``max_in_flight`` says how many of a queue may be held at once, where that is limited.
+        ``max_in_flight`` says how many of a queue may be held at once, where that is limited;
+        ``order`` in which order it delivers, where that is not ``"fifo"``: ``"lifo"``,
+        ``"priority"``, ``"keys"`` (only within each key) or ``"none"`` (not looked at).
         """
-        policies = Policies(max_attempts or {}, dead or {}, drops, max_in_flight or {})
+        policies = Policies(max_attempts or {}, dead or {}, drops, max_in_flight or {}, order or {})
         judge = Judge(policies)
         for event in self.events:
             judge.see(event)

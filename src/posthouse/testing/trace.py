@@ -21,6 +21,7 @@ class PutStarted(msgspec.Struct, tag="put", tag_field="event", omit_defaults=Tru
     key: str | None = None
     ttl_s: float | None = None
     again: bool = False
+    priority: int = 0
     at_ns: int | None = None
 
 
@@ -43,6 +44,7 @@ class TransactionStarted(msgspec.Struct, tag="transaction", tag_field="event", o
     settles: list[tuple[Verb, str, str, int]]
     puts: list[tuple[str, str]]
     op: int = 0
+    again: bool = False
     at_ns: int | None = None
 
 
@@ -58,6 +60,34 @@ class RedriveStarted(msgspec.Struct, tag="redrive", tag_field="event", omit_defa
     """Dead letters are being put back where they died."""
 
     queue: str
+    op: int = 0
+    at_ns: int | None = None
+
+
+class MoveStarted(msgspec.Struct, tag="move", tag_field="event", omit_defaults=True):
+    """Some of what waits in a queue is being moved to another: what a filter found."""
+
+    queue: str
+    target: str
+    op: int = 0
+    at_ns: int | None = None
+
+
+class DelayStarted(msgspec.Struct, tag="delay", tag_field="event", omit_defaults=True):
+    """Some of what waits in a queue is being given another time: what a filter found."""
+
+    queue: str
+    op: int = 0
+    at_ns: int | None = None
+
+
+class BindStarted(msgspec.Struct, tag="bind", tag_field="event", omit_defaults=True):
+    """A binding is being made, or (``bound`` False) ended."""
+
+    topic: str
+    queue: str
+    pattern: str
+    bound: bool
     op: int = 0
     at_ns: int | None = None
 
@@ -115,12 +145,31 @@ class Remaining(msgspec.Struct, tag="remaining", tag_field="event", omit_default
     at_ns: int | None = None
 
 
-Started: TypeAlias = PutStarted | SettleStarted | TransactionStarted | PurgeStarted | RedriveStarted
-Event: TypeAlias = Started | Ended | Delivered | Iterating | Taking | Restarted | Remaining
+class Bindings(msgspec.Struct, tag="bindings", tag_field="event", omit_defaults=True):
+    """All the bindings that a topic had: (queue, pattern)."""
+
+    topic: str
+    found: list[tuple[str, str]]
+    at_ns: int | None = None
+
+
+Started: TypeAlias = (
+    PutStarted
+    | SettleStarted
+    | TransactionStarted
+    | PurgeStarted
+    | RedriveStarted
+    | MoveStarted
+    | DelayStarted
+    | BindStarted
+)
+Event: TypeAlias = (
+    Started | Ended | Delivered | Iterating | Taking | Restarted | Remaining | Bindings
+)
 
 
 def operation_of(event: Event) -> int:
     """The number of the operation that an event is about; 0 for none."""
-    if isinstance(event, (Delivered, Iterating, Taking, Restarted, Remaining)):
+    if isinstance(event, (Delivered, Iterating, Taking, Restarted, Remaining, Bindings)):
         return 0
     return event.op

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from tests.lab.topics import copy_name
+
 NAME_LENGTH = 8
 
 
@@ -22,3 +24,16 @@ def name_of(body: bytes) -> str:
     if make_body(name, int(body[NAME_LENGTH + 1 : NAME_LENGTH + 9])) != body:
         raise ValueError(f"the body of {name} is not whole")
     return name
+
+
+def story_name(body: bytes, queue: str) -> str:
+    """The name that a history has for a message: of what was published, one for each queue.
+
+    Raises ValueError as `name_of`.
+    """
+    return named_in(name_of(body), queue)
+
+
+def named_in(name: str, queue: str) -> str:
+    """What a history calls the body of this name in a queue, or in its dead-letter queue."""
+    return copy_name(name, queue.partition(".")[0])

@@ -21,12 +21,12 @@ from tests.lab.disk.judge import (
     Expected,
     Opening,
     compare,
-    contents,
     open_disk,
     salts,
 )
 from tests.lab.disk.lives import Base, Life
-from tests.lab.disk.program import new_names
+from tests.lab.disk.look import contents
+from tests.lab.disk.queues import Names
 from tests.lab.disk.timeline import Timeline
 
 SECTOR = 512
@@ -63,7 +63,7 @@ def subject(seed: int, *, closed: bool, least_bytes: int) -> Subject:
         )
         disk, timeline = SimDisk(record=True), Timeline()
         life = Life(disk, options, timeline, Base(), START_NS)
-        life.live(rng, new_names(), 40)
+        life.live(rng, Names(), 40)
         if life.closed is not closed:
             continue
         image = disk.image()

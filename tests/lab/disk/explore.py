@@ -22,7 +22,7 @@ from posthouse.testing.simdisk import Cut, SimDisk
 from tests.lab.disk.facts import NEVER, Facts, Reader
 from tests.lab.disk.judge import Expected, Opening, judge, options_for
 from tests.lab.disk.lives import Base, Life, draw_options
-from tests.lab.disk.program import new_names
+from tests.lab.disk.queues import Names
 from tests.lab.disk.timeline import Timeline
 
 RECOVERIES = 0.01
@@ -73,7 +73,7 @@ class Story:
     def __post_init__(self) -> None:
         self.light = False
         self.now_ns = START_NS
-        self.names = new_names()
+        self.names = Names()
         self._salts = itertools.count(self.seed % 1_000_003)
 
     def tell(self) -> None:

@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from posthouse.testing.history import History
 from posthouse.testing.simdisk import SimDisk
 from posthouse.testing.trace import (
+    BindStarted,
+    DelayStarted,
     Delivered,
     Ended,
     Event,
+    MoveStarted,
     PurgeStarted,
     PutStarted,
+    RedriveStarted,
     SettleStarted,
     Started,
     TransactionStarted,
@@ -45,11 +49,15 @@ class StampedHistory(History):
 
 @dataclass
 class Held:
-    """The newest delivery of a message."""
+    """The newest delivery of a message. ``given_back``: it may not count.
+
+    ``moved``: it may have begun anew since, in this queue or another.
+    """
 
     queue: str
     attempts: int
     given_back: bool = False
+    moved: bool = False
 
 
 @dataclass
@@ -57,6 +65,8 @@ class Facts:
     """What is known up to some event.
 
     Attributes:
+        drops: queues that drop what failed so often.
+        loses: queues that drop what waits: to make room, or when it is too old.
         attempted: bodies whose put began, to the queue it was for.
         stored: bodies whose put was acknowledged, or that somebody saw.
         leaving: body -> operations under way, or done, that take it away.
@@ -65,10 +75,12 @@ class Facts:
         most: (body, queue) -> its highest attempt there.
         wholes: operation -> (bodies put, bodies acked) of a batch or transaction.
         arriving: (body, queue) -> attempt that is being written while the program waits for it.
+        bindings: (topic, queue, pattern) -> whether it may be there, whether it may not.
         closing: the broker is being closed: what is held is given back.
     """
 
     drops: dict[str, int] = field(default_factory=dict)
+    loses: frozenset[str] = frozenset()
     attempted: dict[str, str] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     leaving: dict[str, set[int]] = field(default_factory=dict)
@@ -77,6 +89,7 @@ class Facts:
     most: dict[tuple[str, str], int] = field(default_factory=dict)
     wholes: dict[int, tuple[list[str], list[str]]] = field(default_factory=dict)
     arriving: dict[tuple[str, str], int] = field(default_factory=dict)
+    bindings: dict[tuple[str, str, str], set[bool]] = field(default_factory=dict)
     closing: bool = False
     _soft: list[tuple[int, str]] = field(default_factory=list)
     _open: dict[int, tuple[int, Started]] = field(default_factory=dict)
@@ -89,31 +102,58 @@ class Facts:
         match event:
             case PutStarted():
                 self._open[event.op] = (self._position, event)
-                self.attempted.update(dict.fromkeys(event.bodies, event.queue))
+                self._putting([(event.queue, body) for body in event.bodies], event.again)
+                if event.ttl_s is not None and event.queue in self.drops:
+                    for body in event.bodies:
+                        self.leaving.setdefault(body, set()).add(0)
                 self.wholes[event.op] = (event.bodies, [])
             case SettleStarted():
                 self._open[event.op] = (self._position, event)
                 self._settling(event.op, event.verb, event.id)
             case TransactionStarted():
                 self._open[event.op] = (self._position, event)
-                self.attempted.update({body: queue for queue, body in event.puts})
+                self._putting(event.puts, event.again)
                 acked = []
                 for verb, _, message_id, _ in event.settles:
                     self._settling(event.op, verb, message_id)
                     if verb == "ack":
                         acked.append(self._bodies[message_id])
-                self.wholes[event.op] = ([body for _, body in event.puts], acked)
+                puts = [] if event.again else [body for _, body in event.puts]
+                self.wholes[event.op] = (puts, acked)
             case PurgeStarted():
                 self._open[event.op] = (self._position, event)
                 for body, queue in self.attempted.items():
-                    if event.queue in (queue, queue + ".dead"):
+                    # In its dead-letter queue, or where it was moved to: see the queues' names.
+                    if event.queue.partition(".")[0] == queue.partition(".")[0]:
                         self.leaving.setdefault(body, set()).add(event.op)
+            case RedriveStarted() | MoveStarted():
+                self._open[event.op] = (self._position, event)
+                self._moving(event.queue)
+            case DelayStarted():
+                self._open[event.op] = (self._position, event)
+            case BindStarted():
+                self._open[event.op] = (self._position, event)
+                name = (event.topic, event.queue, event.pattern)
+                self.bindings.setdefault(name, {False}).add(event.bound)
             case Ended():
                 self._ended(event)
             case Delivered():
                 self._delivered(event)
             case _:
                 pass
+
+    def _putting(self, puts: Sequence[tuple[str, str]], again: bool) -> None:
+        for queue, body in puts:
+            # Of what was put first in a life before this one, the end may not be known here.
+            old = again and body not in self.attempted
+            self.attempted[body] = queue
+            if old or queue in self.loses:
+                self.leaving.setdefault(body, set()).add(0)
+
+    def _moving(self, queue: str) -> None:
+        for held in self.held.values():
+            if held.queue == queue or held.queue + ".dead" == queue:
+                held.moved = True
 
     def _settling(self, op: int, verb: str, message_id: str) -> None:
         body = self._bodies[message_id]
@@ -155,6 +195,9 @@ class Facts:
                 self.stored.update(body for _, body in started.puts)
                 self.gone.update(self.wholes[end.op][1])
                 self._firm(position)
+            case BindStarted():
+                # One at a time: see the program.
+                self.bindings[started.topic, started.queue, started.pattern] = {started.bound}
             case _:
                 pass
 

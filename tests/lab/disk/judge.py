@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
-from posthouse.core.orders import rank_of
 from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState
 from posthouse.errors import PosthouseError
 from posthouse.journal.log import Log, LogOptions, RecoveryReport, open_log
-from posthouse.model import DEFAULT_MAX_BYTES_LOG, QueuePolicy
+from posthouse.model import DEFAULT_MAX_BYTES_LOG, NANOSECONDS, QueuePolicy
 from posthouse.testing.simdisk import SimDisk
-from tests.lab.disk.bodies import name_of
+from tests.lab.disk.bodies import NAME_LENGTH, named_in, story_name
 from tests.lab.disk.facts import NEVER, Facts
+from tests.lab.disk.look import IN_LINE, Found, contents
 from tests.lab.disk.timeline import Kept, State, Timeline
 
 DIRECTORY = "data"
@@ -39,13 +38,6 @@ class Expected:
     power_lost: bool = False
 
 
-class Found(NamedTuple):
-    """A message in an opened broker: where, what, due when, after how many attempts."""
-
-    queue: str
-    kept: Kept
-
-
 @dataclass
 class Opening:
     """What came of opening a disk."""
@@ -55,6 +47,7 @@ class Opening:
     epoch: int = 0
     report: RecoveryReport | None = None
     found: dict[int, Found] = field(default_factory=dict)
+    bindings: set[tuple[str, str, str]] = field(default_factory=set)
 
 
 def options_for(base: LogOptions, salt: int) -> LogOptions:
@@ -109,6 +102,8 @@ def judge(disk: SimDisk, options: LogOptions, expected: Expected, now_ns: int) -
         return opening
     problems += compare(opening.found, said, expected, now_ns)
     problems += bounds(opening.found, said, expected)
+    problems += dedup_problems(state, said, now_ns)
+    problems += binding_problems(state, said, opening, expected)
     if not problems:
         problems += last_id_problems(log, said)
         if not log.report.clean and log.report.truncated_at is None:
@@ -123,28 +118,42 @@ def last_id_problems(log: Log, said: State) -> list[str]:
     return []
 
 
-def contents(state: BrokerState, problems: list[str]) -> dict[int, Found]:
-    """All messages, by id; every queue's order is checked on the way."""
-    found: dict[int, Found] = {}
+def dedup_problems(state: BrokerState, said: State, now_ns: int) -> list[str]:
+    """Problems where other dedup ids are known than the log tells of within their windows."""
+    problems = []
+    counts: dict[int, int] = {}
+    for (number, dedup), message_id in said.dedups.items():
+        name, policy = said.queues[number]
+        young = message_id > now_ns - int(policy.dedup_window_s * NANOSECONDS)
+        known = state.queues[number].dedup.find(dedup, now_ns)
+        counts[number] = counts.get(number, 0) + young
+        if known != (message_id if young else 0):
+            problems.append(f"dedup id {dedup!r} of {name} gives {known}; the log: {message_id}")
     for number, queue in state.queues.items():
-        ready = [rank_of(entry) for entry in queue.ready]
-        if ready != sorted(ready):
-            problems.append(f"queue {queue.name} is out of order: {ready}")
-        rows = [(0, entry) for entry in queue.entries()]
-        rows += [(due_ns, entry) for due_ns, _, entry in queue.delayed]
-        if len(rows) != queue.live or queue.leases or queue.pending:
-            problems.append(f"queue {queue.name} counts {queue.live} messages, and has {len(rows)}")
-        for due_ns, entry in rows:
-            if entry[0] in found:
-                problems.append(f"message {entry[0]} is there twice")
-            traits = entry[4]
-            rank, death = (entry[0], b"") if traits is None else (rank_of(entry), traits.death)
-            attempts = queue.attempts.get(rank, 0)
-            found[entry[0]] = Found(
-                queue.name,
-                Kept(number, entry[1], entry[2], entry[3], rank, death, due_ns, attempts),
-            )
-    return found
+        if len(queue.dedup) > counts.get(number, 0):
+            problems.append(f"queue {queue.name} knows dedup ids that the log does not tell of")
+    return problems
+
+
+def binding_problems(
+    state: BrokerState, said: State, opening: Opening, expected: Expected
+) -> list[str]:
+    """Problems where other queues are bound than the log says, or than was acknowledged."""
+    found = set(state.router.bindings())
+    if found != said.bindings:
+        return [f"bound is {sorted(found)}; the log says {sorted(said.bindings)}"]
+    names = {(topic, said.queues[number][0], pattern) for topic, number, pattern in found}
+    opening.bindings = names
+    if expected.low is not expected.high:
+        return []  # what of it is lost with the power nobody promised
+    maybe = expected.high.bindings
+    problems = [f"unexpected: {name} is bound" for name in names if True not in maybe.get(name, ())]
+    problems += [
+        f"lost: {name} was bound"
+        for name in maybe
+        if name not in names and False not in maybe[name]
+    ]
+    return problems
 
 
 def compare(found: dict[int, Found], said: State, expected: Expected, now_ns: int) -> list[str]:
@@ -178,7 +187,12 @@ def compare(found: dict[int, Found], said: State, expected: Expected, now_ns: in
             problems.append(f"{what} has {kept.attempts} attempts; the log says {told.attempts}")
         if (kept.rank, kept.death) != (told.rank, told.death):
             problems.append(f"{what} has another place in the order, or another death")
+        mine = (kept.key, kept.priority, kept.expires_ns)
+        if mine != (told.key, told.priority, told.expires_ns):
+            problems.append(f"{what} has another key, priority or time to live: {mine}; {told}")
         due_ns = told.due_ns if told.due_ns > now_ns else 0
+        if kept.due_ns == IN_LINE:
+            continue
         if kept.due_ns != due_ns and not (kept.due_ns == 0 and kept.attempts > told.attempts):
             problems.append(f"{what} is due at {kept.due_ns}; the log says {told.due_ns}")
     return problems
@@ -186,7 +200,8 @@ def compare(found: dict[int, Found], said: State, expected: Expected, now_ns: in
 
 def exhausted(kept: Kept, queue: str, policy: QueuePolicy, expected: Expected) -> bool:
     """Whether the message may have had its last attempt there, so that opening buries it."""
-    most = expected.high.most_attempts(kept.body[:8].decode(), queue)
+    name = named_in(kept.body[:NAME_LENGTH].decode(), queue)
+    most = expected.high.most_attempts(name, queue)
     return max(most, kept.attempts) >= policy.retry.max_attempts
 
 
@@ -197,7 +212,7 @@ def bounds(found: dict[int, Found], said: State, expected: Expected) -> list[str
     names: set[str] = set()
     for item in found.values():
         try:
-            names.add(name_of(item.kept.body))
+            names.add(story_name(item.kept.body, item.queue))
         except ValueError as error:
             problems.append(str(error))
     missing = [body for body in low.stored - names if not high.may_leave(body)]
@@ -215,7 +230,7 @@ def bounds(found: dict[int, Found], said: State, expected: Expected) -> list[str
     for number, (queue, kept) in found.items():
         # What opening itself buried begins anew.
         if number in said.messages and said.messages[number].queue == kept.queue:
-            body = kept.body[:8].decode()
+            body = named_in(kept.body[:NAME_LENGTH].decode(), queue)
             problems += attempts_problems(body, queue, kept.attempts, expected)
     return problems
 
@@ -229,6 +244,8 @@ def attempts_problems(body: str, queue: str, attempts: int, expected: Expected) 
     held = high.held.get(body)
     if expected.attempts_kept and held is not None and held.queue == queue:
         least = held.attempts - (1 if held.given_back or high.closing else 0)
+        if held.moved:
+            least = 0
         if attempts < least:
             return [f"{body} in {queue} has {attempts} attempts; it was delivered for no. {least}"]
     return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -15,9 +15,11 @@ from posthouse.testing.simdisk import SimDisk
 from posthouse.testing.simloop import SimLoop
 from posthouse.testing.simwriter import SimWriter
 from posthouse.testing.trace import Event
+from tests.lab.disk.bodies import NAME_LENGTH, named_in
 from tests.lab.disk.facts import NEVER, Facts, Held, StampedHistory
 from tests.lab.disk.judge import DIRECTORY, Opening, salts
-from tests.lab.disk.program import DROPS, LIMITS, Program
+from tests.lab.disk.program import Program
+from tests.lab.disk.queues import DROPS, LIMITS, LOSES, Names
 from tests.lab.disk.timeline import Timeline
 
 
@@ -29,14 +31,17 @@ class Base:
 
     def facts(self) -> Facts:
         """What is known before the first event."""
-        facts = Facts(drops={DROPS: LIMITS[DROPS]})
+        facts = Facts(drops={DROPS: LIMITS[DROPS]}, loses=LOSES)
         if self.found is not None:
             for queue, kept in self.found.found.values():
-                body = kept.body[:8].decode()
+                body = named_in(kept.body[:NAME_LENGTH].decode(), queue)
                 facts.attempted[body] = queue
                 facts.stored.add(body)
                 facts.held[body] = Held(queue, kept.attempts)
                 facts.most[body, queue] = kept.attempts
+                if queue in LOSES or (kept.expires_ns and queue in facts.drops):
+                    facts.leaving[body] = {0}
+            facts.bindings = {name: {True} for name in self.found.bindings}
         return facts
 
 
@@ -82,7 +87,7 @@ class Life:
     watch: bool = True
     churn: bool = False
 
-    def live(self, rng: Random, names: Iterator[str], steps: int) -> None:
+    def live(self, rng: Random, names: Names, steps: int) -> None:
         """Run a program on the disk until it is dropped, as in a crash, or has closed."""
         loop = SimLoop(rng.getrandbits(32), start_ns=self.starts_ns)
         self.history = StampedHistory(self.disk, loop.now_ns, self.earlier)
@@ -94,13 +99,13 @@ class Life:
             self.disk.on_write = None
             self.ended_ns = loop.now_ns() + 1_000_000
 
-    async def _main(self, loop: SimLoop, rng: Random, names: Iterator[str], steps: int) -> None:
+    async def _main(self, loop: SimLoop, rng: Random, names: Names, steps: int) -> None:
         closes = rng.random() < 0.4
         try:
             broker = await open_broker(self.disk, self.options, loop, rng)
             self.opened_at = self.disk.count
-            program = Program(broker, self.history, rng, names, churn=self.churn)
-            program.declare()
+            program = Program(broker, self.history, rng, names, loop.now_ns, churn=self.churn)
+            await program.declare()
             await program.run(steps)
             if closes:
                 if rng.random() < 0.5:

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from random import Random
+from typing import Any
 
+from posthouse.message import Message
 from posthouse.testing.clock import START_NS
 from posthouse.testing.crashes import crash_states
 from posthouse.testing.history import History
 from posthouse.testing.simdisk import Cut, SimDisk
 from posthouse.testing.simloop import SimLoop
 from posthouse.testing.trace import Delivered, Event, Restarted
-from tests.lab.disk.bodies import name_of
+from tests.lab.disk.bodies import story_name
 from tests.lab.disk.facts import NEVER
 from tests.lab.disk.judge import salts
 from tests.lab.disk.lives import Base, Life, draw_options, open_broker
-from tests.lab.disk.program import DEAD, LIMITS, new_names
+from tests.lab.disk.queues import DEAD, FLEETING, LIMITS, MAX_IN_FLIGHT, ORDER, Names
 from tests.lab.disk.timeline import Timeline
+from tests.lab.topics import TOPICS
+
+LOOKS = 1000
+"""The last look takes all that it can so often, a second apart."""
 
 
 def saga(seed: int) -> tuple[list[str], History, int]:
@@ -34,13 +41,16 @@ def saga(seed: int) -> tuple[list[str], History, int]:
         # Opening or using what a crash left failed: that is a finding.
         return [traceback.format_exc()], History(events=events), 1
     history = History(events=events)
-    return history.problems(max_attempts=LIMITS, dead=DEAD), history, count
+    problems = history.problems(
+        max_attempts=LIMITS, dead=DEAD, drops=FLEETING, max_in_flight=MAX_IN_FLIGHT, order=ORDER
+    )
+    return problems, history, count
 
 
 def _saga(seed: int, events: list[Event]) -> int:
     rng = Random(f"saga {seed}")
     options = draw_options(rng)
-    names, now_ns = new_names(), START_NS
+    names, now_ns = Names(), START_NS
     disk = SimDisk(record=True)
     count = rng.randrange(2, 5)
     # A loss of power takes with it what earlier lives left in the page cache: the history does
@@ -95,11 +105,26 @@ async def _look(
     """Take all that is there, and write down what remains."""
     broker = await open_broker(disk, options, loop, rng)  # type: ignore[arg-type]
     await asyncio.sleep(400)
+    for topic in TOPICS:
+        history.bindings(topic, await broker.topic(topic).bindings())
     names = await broker.queue_names()
+    found: dict[str, list[tuple[str, str, int]]] = {name: [] for name in names}
+    for _ in range(LOOKS):
+        left = 0
+        for name in names:
+            queue = broker.queue(name)
+            messages: list[Message[Any]] = []
+            with suppress(TimeoutError):
+                # A limit, or a key, may hold up some of what waits until the rest is acked.
+                while not queue.empty():
+                    messages += await queue.get_many(100, timeout=0.0, visibility_timeout=3600)
+            found[name] += [(m.id, story_name(m.raw, name), m.attempts - 1) for m in messages]
+            await queue.ack_many(messages)
+            stats = await queue.stats()
+            left += stats.waiting + stats.delayed + stats.in_flight
+        if not left:
+            break
+        await asyncio.sleep(1.0)
     for name in names:
-        queue = broker.queue(name)
-        messages = []
-        while not queue.empty():
-            messages += await queue.get_many(100, visibility_timeout=3600)
-        history.remaining(name, [(m.id, name_of(m.raw), m.attempts - 1) for m in messages])
+        history.remaining(name, found[name])
     await broker.close()

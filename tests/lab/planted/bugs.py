@@ -8,25 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.lab.planted.plant import Bug, Command, Edit
-
-# Only what is not caught takes so long.
-_SECONDS = ("--seconds", "90")
-DISK: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", *_SECONDS)
-KILLS: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--kills", *_SECONDS)
-CHURN: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--churn", *_SECONDS)
-LONG_CHURN: Final[Command] = ("-m", "tests.lab.disk", "--base", "11", "--churn", *_SECONDS)
-BURSTS: Final[Command] = ("-m", "tests.lab.disk", "--base", "14", *_SECONDS)
-FAULTS: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--faults", *_SECONDS)
-WEAK: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sync", "interval", *_SECONDS)
-LIVES: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sagas", "--seconds", "10")
-DAMAGE: Final[Command] = ("-m", "tests.lab.disk", "--damage", "1", "--seconds", "10")
-SCHEDULE: Final[Command] = ("-m", "tests.lab.schedule", "--seed", "1", "--seconds", "10")
-
-
-def _pytest(*arguments: str) -> Command:
-    return ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments)
-
+from tests.lab.planted.detectors import (
+    BURSTS,
+    CHURN,
+    DAMAGE,
+    DISK,
+    FAULTS,
+    KILLS,
+    LIVES,
+    LONG_CHURN,
+    SCHEDULE,
+    WEAK,
+    by_pytest,
+)
+from tests.lab.planted.operations import OPERATIONS
+from tests.lab.planted.plant import Bug, Edit
 
 BUGS: Final[tuple[Bug, ...]] = (
     # What is durable
@@ -60,7 +56,7 @@ BUGS: Final[tuple[Bug, ...]] = (
     Bug(
         "a short write is taken for a whole one",
         (Edit("        while written < size:\n", "        while written > size:\n"),),
-        _pytest("tests/journal/test_files.py"),
+        by_pytest("tests/journal/test_files.py"),
     ),
     Bug(
         "the directory is not synced after a segment got its name",
@@ -79,8 +75,9 @@ BUGS: Final[tuple[Bug, ...]] = (
         "the directory is not synced after FORMAT got its name",
         (
             Edit(
+                "        files.close(fd)\n"
                 "    files.rename(path + TEMPORARY, path)\n    files.fsync_dir(directory)\n",
-                "    files.rename(path + TEMPORARY, path)\n",
+                "        files.close(fd)\n    files.rename(path + TEMPORARY, path)\n",
             ),
         ),
         DISK,
@@ -365,7 +362,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "        return self._wall_ns()\n",
             ),
         ),
-        _pytest("tests/lab/process/test_clocks.py"),
+        by_pytest("tests/lab/process/test_clocks.py"),
     ),
     # Two owners, cancellation
     Bug(
@@ -376,7 +373,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "        except BlockingIOError:\n            return True\n",
             ),
         ),
-        _pytest("tests/journal/test_lock.py"),
+        by_pytest("tests/journal/test_lock.py"),
     ),
     Bug(
         "a wake-up is lost with the consumer that was cancelled",
@@ -388,7 +385,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "                pass\n            raise\n",
             ),
         ),
-        _pytest("tests/lab/schedule/test_schedule.py", "-k", "cancelled_at_every_await"),
+        by_pytest("tests/lab/schedule/test_schedule.py", "-k", "cancelled_at_every_await"),
     ),
     Bug(
         "a cancellation is swallowed",
@@ -401,7 +398,7 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "                    self.wake_getters(1)\n",
             ),
         ),
-        _pytest("tests/lab/schedule/test_schedule.py", "-k", "cancelled_at_every_await"),
+        by_pytest("tests/lab/schedule/test_schedule.py", "-k", "cancelled_at_every_await"),
     ),
     Bug(
         "dedup ids are forgotten on restart",
@@ -421,11 +418,12 @@ BUGS: Final[tuple[Bug, ...]] = (
                 "        if len(body) > 1 << 62:\n",
             ),
         ),
-        _pytest("tests/api/test_memory.py", "-k", "test_bodies"),
+        by_pytest("tests/api/test_memory.py", "-k", "test_bodies"),
     ),
     Bug(
         "a run of settlements of any length is read",
         (Edit("        if count > MAX_RUN:\n", "        if count > 1 << 62:\n"),),
-        _pytest("tests/journal/test_codec.py"),
+        by_pytest("tests/journal/test_codec.py"),
     ),
+    *OPERATIONS,
 )

@@ -27,6 +27,7 @@ class Ledger:
             "settle": history.settle_started,
             "transaction": self._transaction,
             "purge": history.purged_started,
+            "bind": history.bind_started,
         }
 
     def take(self, word: str, *fields: Any) -> None:
@@ -50,6 +51,8 @@ class Ledger:
             self.history.iterating(*fields)
         elif word == "taking":
             self.history.taking(*fields)
+        elif word == "bindings":
+            self.history.bindings(fields[0], [(queue, pattern) for queue, pattern in fields[1]])
         elif word == "left":
             self.history.remaining(fields[0], [tuple(row) for row in fields[1]])
         elif word != "opened":

@@ -23,7 +23,9 @@ from posthouse import (
     StorageFull,
     UnknownOutcome,
 )
+from posthouse.core.letters import ORIGIN
 from posthouse.errors import DiskError
+from tests.lab.topics import KEYS, MATCHES, PUBLISHED, TOPICS, copy_name, routes
 
 Say = Callable[..., None]
 """Takes one report: a word and its fields, all plain values. See `ledger.Ledger.take`."""
@@ -36,8 +38,8 @@ LONGEST_S: Final = 600.0
 """The longest delay, seconds, if nothing else is said."""
 MOST_HELD: Final = 12
 # How often each verb is drawn; see `Life._work`.
-_FILLING: Final = (6.0, 3.0, 2.0, 5.0, 3.0, 2.0, 8.0, 2.0, 5.0, 1.0, 1.0, 0.1)
-_EMPTYING: Final = (4.0, 1.0, 0.5, 6.0, 5.0, 3.0, 9.0, 5.0, 4.0, 1.0, 0.5, 0.5)
+_FILLING: Final = (6.0, 3.0, 2.0, 5.0, 3.0, 2.0, 8.0, 2.0, 5.0, 1.0, 1.0, 0.1, 3.0, 1.0)
+_EMPTYING: Final = (4.0, 1.0, 0.5, 6.0, 5.0, 3.0, 9.0, 5.0, 4.0, 1.0, 0.5, 0.5, 2.0, 1.0)
 _RETRY_S: Final = 0.001
 WAIT_S: Final = 0.001
 """How long it waits for a message or for room, seconds: much is tried, little waited for."""
@@ -57,6 +59,18 @@ def key_of(body: Any) -> str:
     """The key of a body; what is not whole has another key, which nobody ever put."""
     key = str(body).partition("|")[0]
     return key if body == body_of(key) else f"not whole: {str(body)[:60]!r}"
+
+
+def told_key(message: Message[Any]) -> str:
+    """What the witness calls a message: of what was published, one for each queue."""
+    home = (message.headers or {}).get(ORIGIN, message.queue_name)
+    return copy_name(key_of(message.body), home)
+
+
+async def tell_bindings(broker: Broker, say: Say) -> None:
+    """Say which bindings there are."""
+    for topic in TOPICS:
+        say("bindings", topic, await broker.topic(topic).bindings())
 
 
 def queues_of(broker: Broker) -> dict[str, Queue[str]]:
@@ -97,6 +111,7 @@ class Life:
         Raises:
             Stopped: the broker stopped because the disk failed.
         """
+        await tell_bindings(self._broker, self._say)
         workers = [asyncio.ensure_future(self._work(operations // WORKERS)) for _ in range(WORKERS)]
         ends = await asyncio.gather(*workers, return_exceptions=True)
         for end in ends:
@@ -109,7 +124,7 @@ class Life:
     async def _work(self, operations: int) -> None:
         verbs = [self._put, self._put_many, self._put_later, self._get, self._get_many]
         verbs += [self._iterate, self._settle, self._settle_many, self._transact, self._rest]
-        verbs += [self._extend, self._purge]
+        verbs += [self._extend, self._purge, self._publish, self._bind]
         weights = _EMPTYING if self._emptying else _FILLING
         for _ in range(operations):
             (verb,) = self._random.choices(verbs, weights)
@@ -182,6 +197,34 @@ class Life:
         number = self.begin("put", name, keys)
         await self.end(number, queue.put_many(map(body_of, keys), timeout=WAIT_S))
 
+    # topics
+
+    async def _publish(self) -> None:
+        topic = self._broker.topic(self._random.choice(TOPICS))
+        key = self._random.choice(KEYS)
+        body_key = PUBLISHED + self._keys(1)[0]
+        queues = routes(await topic.bindings(), key)
+        if not queues:
+            return
+        puts = [[queue, copy_name(body_key, queue)] for queue in queues]
+        number = self.begin("transaction", [], puts)
+
+        async def call() -> list[str]:
+            ids = await topic.publish(body_of(body_key), key=key, timeout=WAIT_S)
+            return [ids[queue] for queue in queues]
+
+        await self.end(number, call())
+
+    async def _bind(self) -> None:
+        name, pattern = self._random.choice("abc"), self._random.choice(list(MATCHES))
+        topic = self._broker.topic(self._random.choice(TOPICS))
+        bound = self._random.random() < 0.6
+        queue = self._queues[name]
+        number = self.begin("bind", topic.name, name, pattern, bound)
+        await self.end(
+            number, queue.bind(topic, pattern) if bound else queue.unbind(topic, pattern)
+        )
+
     # taking
 
     def _source(self) -> Queue[str]:
@@ -189,7 +232,7 @@ class Life:
 
     def _got(self, message: Message[str]) -> None:
         try:
-            key = key_of(message.body)
+            key = told_key(message)
         except BodyError as error:
             key = f"not whole: {error}"
         self._say("got", message.queue_name, message.id, key, message.token, message.attempts)
@@ -346,6 +389,7 @@ async def drain(broker: Broker, say: Say) -> None:
 
     The broker's clock must be ahead of every due time: nothing may stay delayed.
     """
+    await tell_bindings(broker, say)
     for name, queue in queues_of(broker).items():
         found: list[list[Any]] = []
         while True:
@@ -353,6 +397,6 @@ async def drain(broker: Broker, say: Say) -> None:
             if not stats.waiting + stats.delayed + stats.in_flight:
                 break
             messages = await queue.get_many(1000, timeout=20.0)
-            found += [[m.id, key_of(m.body), m.attempts - 1] for m in messages]
+            found += [[m.id, told_key(m), m.attempts - 1] for m in messages]
             await queue.ack_many(messages, durable=True)
         say("left", name, found)

@@ -32,7 +32,7 @@ def run_poison(nursery: Nursery, seed: int, directory: Path) -> list[tuple[str, 
         ledger.life_over(end != "closed")
         return end
 
-    live(work="put", name="poison")
+    live(work="put", name="deadly")
     for _ in range(MAX_ATTEMPTS["a"]):
         assert live(work="poison") == "point"
     assert live(work="drain") == "closed"

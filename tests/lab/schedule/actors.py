@@ -11,6 +11,7 @@ from typing import Any
 from posthouse.errors import BrokerClosed, QueueShutDown
 from posthouse.queue import Queue
 from tests.lab.schedule.script import AnyMessage, Over, Script
+from tests.lab.topics import KEYS, MATCHES, TOPICS
 
 
 class Actors:
@@ -57,8 +58,21 @@ class Actors:
             if self._chance.random() < 0.5:
                 await self.pause()
 
+    async def _topics(self) -> None:
+        """Bind, unbind or publish."""
+        chance = self._chance
+        if chance.random() < 0.4:
+            bound = chance.random() < 0.7
+            pattern = chance.choice(list(MATCHES))
+            await self._script.bind(chance.choice(TOPICS), self._queue(), pattern, bound)
+        timeout = chance.choice([None, 0.0, 0.05])
+        await self._script.publish(chance.choice(TOPICS), chance.choice(KEYS), timeout=timeout)
+
     async def _put(self) -> None:
         chance, script, queue = self._chance, self._script, self._queue()
+        if chance.random() < 0.2:
+            await self._topics()
+            return
         options: dict[str, Any] = {}
         if chance.random() < 0.2:
             options["delay"] = chance.choice([0.0, 0.001, 0.05])
@@ -144,6 +158,8 @@ class Actors:
         messages = await self._script.get_many(
             queue, chance.randint(1, 6), self._patience(chance.choice([None, 0.05]))
         )
+        if chance.random() < 0.3:
+            messages += await self._script.get_many(queue, 3, 0.0)  # in a delivery of its own
         await self._work()
         if chance.random() < 0.5:
             chance.shuffle(messages)
@@ -204,10 +220,25 @@ class Actors:
         verbs = ["ack", "ack", "ack", "nack", "reject"]
         settles: list[Any] = [(chance.choice(verbs), message) for message in messages]
         puts = [self._queue() for _ in range(chance.randint(0, 3))] if chance.random() < 0.7 else []
-        if settles or puts:
-            await self._script.transact(settles, puts, chance.choice([0.05, 0.5]))
+        publish = None
+        if chance.random() < 0.2:
+            publish = (chance.choice(TOPICS), chance.choice(KEYS))
+        if settles or puts or publish:
+            await self._script.transact(settles, puts, chance.choice([0.05, 0.5]), publish)
 
     # mischief
+
+    async def _find(self) -> None:
+        """Act on what a filter finds. Only put messages have headers, and only they are moved."""
+        chance, plans = self._chance, self._world.plans
+        source, target = chance.sample(self._queues, 2)
+        plain = not any(plan.more or plan.drops for plan in plans.values())
+        verb = chance.choice(["delete", "delay", "move"])
+        if verb == "move" and plain:
+            await self._script.act(source, "headers.h == 'x'", verb, target)
+        elif verb != "move":
+            where = chance.choice([None, "attempts > 0", "headers.h == 'x'"])
+            await self._script.act(source, where, verb)
 
     async def mischief(
         self, tasks: list[asyncio.Task[None]], respawn: Callable[[int], None]
@@ -225,7 +256,9 @@ class Actors:
                 respawn(number)
             elif kind < 0.85:
                 try:
-                    if self._dead and chance.random() < 0.5:
+                    if chance.random() < 0.3:
+                        await self._find()
+                    elif self._dead and chance.random() < 0.5:
                         await self._script.redrive(chance.choice(self._dead))
                     else:
                         await self._script.purge(self._queue())

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.lab.schedule.broker_scenes import SCENES
 from tests.lab.schedule.cancelling import ENDINGS, WHENS, Ending, Outcome, attack
-from tests.lab.schedule.scenes import SCENES
 from tests.lab.schedule.suspend import When
 from tests.lab.schedule.world import Kind
 

@@ -17,6 +17,7 @@ from tests.lab.schedule.run import drain
 from tests.lab.schedule.script import AnyMessage, Script
 from tests.lab.schedule.suspend import Suspended, When
 from tests.lab.schedule.world import Kind, Plan, World
+from tests.lab.topics import TOPICS
 
 Ending = Literal["stay", "close", "kill"]
 ENDINGS: Final[tuple[Ending, ...]] = ("stay", "close", "kill")
@@ -89,6 +90,18 @@ class Scene:
         """Let what has begun come to its first wait."""
         for _ in range(count):
             await asyncio.sleep(0)
+
+    async def waiting_victim(self, coroutine: Coroutine[Any, Any, Any]) -> Victim:
+        """The call that is to be cancelled, come to its first wait."""
+        victim = self.victim(coroutine)
+        await self.turns()
+        return victim
+
+    async def waiting(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Another call, come to its first wait."""
+        task = self.task(coroutine)
+        await self.turns()
+        return task
 
     async def take(self, queue: Queue[Any]) -> AnyMessage:
         """The next message; it must come."""
@@ -200,6 +213,8 @@ def _again(world: World) -> None:
         async with world.open() as broker:
             for plan in world.plans.values():
                 plan.queue(broker)
+            for topic in TOPICS:
+                world.history.bindings(topic, await broker.topic(topic).bindings())
             await drain(world, broker)
 
     try:

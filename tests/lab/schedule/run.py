@@ -12,7 +12,8 @@ from posthouse.queue import Queue
 from posthouse.testing.simloop import Deadlock
 from tests.lab.schedule.actors import Actors
 from tests.lab.schedule.script import Script
-from tests.lab.schedule.world import QUEUES, Kind, World, name_of
+from tests.lab.schedule.world import QUEUES, Kind, World, message_name
+from tests.lab.topics import TOPICS
 
 DRAIN_STEPS = 4_000
 DRAIN_STEP_S = 0.1
@@ -92,10 +93,8 @@ class Life:
         broker = world.open()
         await broker.__aenter__()
         script = Script(world, broker)
-        for plan in world.plans.values():
-            if not plan.ordered:
-                # To the history as if an iterator set messages aside: no order is looked for.
-                world.history.iterating(plan.name, 1)
+        for topic in TOPICS:
+            world.history.bindings(topic, await broker.topic(topic).bindings())
         queues = {name: plan.queue(broker) for name, plan in world.plans.items()}
         dead = [broker.queue(name) for name in world.dead_names()]
         actors = Actors(script, queues, dead)
@@ -177,7 +176,7 @@ async def drain(world: World, broker: Broker) -> None:
                     message = queue.get_nowait(visibility_timeout=3600.0)
                 except asyncio.QueueEmpty:
                     break  # a limit, which passes
-                found[name].append((message.id, name_of(message.body), message.attempts))
+                found[name].append((message.id, message_name(message), message.attempts))
                 await message.ack()
             stats = await queue.stats()
             # Of what is on its way in, only the bytes are counted.

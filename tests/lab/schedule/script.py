@@ -20,7 +20,9 @@ from posthouse.model import NANOSECONDS
 from posthouse.queue import Queue
 from posthouse.testing.history import History, Operation
 from posthouse.testing.trace import Verb
-from tests.lab.schedule.world import World, name_of
+from posthouse.topic import Topic
+from tests.lab.schedule.world import World, message_name, name_of
+from tests.lab.topics import PUBLISHED, copy_name, routes
 
 AnyMessage: TypeAlias = "Message[Any]"
 
@@ -60,6 +62,7 @@ class Script:
             key=options.get("key") if plan.keyed else None,
             ttl_s=options.get("ttl", plan.more.get("ttl")),
             again=again,
+            priority=options.get("priority", 0),
         )
 
     async def putting(
@@ -133,7 +136,7 @@ class Script:
         self.history.delivered(
             message.queue_name,
             message.id,
-            name_of(message.body),
+            message_name(message),
             message.token,
             message.attempts,
             lease_s,
@@ -289,8 +292,9 @@ class Script:
         settles: Sequence[tuple[Verb, AnyMessage]],
         puts: Sequence[Queue[Any]],
         timeout: float | None,
+        publish: tuple[str, str] | None = None,
     ) -> None:
-        """`Broker.transaction`."""
+        """`Broker.transaction`; ``publish``: to a topic, with a routing key."""
         operation: Operation | None = None
         transaction = self.broker.transaction(timeout=timeout)
         try:
@@ -305,9 +309,16 @@ class Script:
                 bodies = [(queue, self.world.body()) for queue in puts]
                 for queue, body in bodies:
                     tx.put(queue, body)
+                named = [(queue.name, name_of(body)) for queue, body in bodies]
+                if publish is not None:
+                    topic, key = self.broker.topic(publish[0]), publish[1]
+                    body, more = await self._copies(topic, key)
+                    tx.publish(topic, body, key=key, unroutable=True)
+                    named += more
+                if not settles and not named:
+                    return  # nowhere to go: nothing is written
                 operation = self.history.transaction_started(
-                    [(verb, m.queue_name, m.id, m.token) for verb, m in settles],
-                    [(queue.name, name_of(body)) for queue, body in bodies],
+                    [(verb, m.queue_name, m.id, m.token) for verb, m in settles], named
                 )
         except (asyncio.CancelledError, UnknownOutcome) as error:
             if operation is not None:
@@ -319,10 +330,67 @@ class Script:
             if isinstance(error, (QueueShutDown, BrokerClosed)):
                 raise Over from error
         else:
-            assert operation is not None
-            operation.done(transaction.ids)
+            if operation is not None:
+                # In which order those of a publish come, it does not say.
+                operation.done(transaction.ids if publish is None else None)
+
+    # topics
+
+    async def _copies(self, topic: Topic, key: str) -> tuple[str, list[tuple[str, str]]]:
+        """A body to publish, and what it comes to: (queue, the history's name)."""
+        body = self.world.body(PUBLISHED)
+        queues = routes(await topic.bindings(), key)
+        return body, [(queue, copy_name(name_of(body), queue)) for queue in queues]
+
+    async def publish(self, name: str, key: str, **options: Any) -> None:
+        """`Topic.publish`."""
+        topic = self.broker.topic(name)
+        body, puts = await self._copies(topic, key)
+        if not puts:
+            if await topic.publish(body, key=key, unroutable=True):
+                self.world.problems.append(f"published to nowhere, {body} went somewhere")
+            return
+        operation = self.history.transaction_started([], puts)
+        ids = await self.putting(operation, topic.publish(body, key=key, **options))
+        if ids is not None:
+            operation.done([ids[queue] for queue, _ in puts])
+
+    async def bind(self, topic: str, queue: Queue[Any], pattern: str, bound: bool) -> None:
+        """`Queue.bind`, or `Queue.unbind`."""
+        operation = self.history.bind_started(topic, queue.name, pattern, bound)
+        change = queue.bind if bound else queue.unbind
+        try:
+            await change(self.broker.topic(topic), pattern)
+        except (QueueShutDown, BrokerClosed) as error:
+            operation.failed(error)
+            raise Over from error
+        except (asyncio.CancelledError, UnknownOutcome) as error:
+            operation.unknown(error)
+            raise
+        operation.done()
 
     # queues
+
+    async def act(
+        self, queue: Queue[Any], where: str | None, verb: str, target: Queue[Any] | None = None
+    ) -> None:
+        """What a filter finds in a queue: `delete`, `delay`, or `move` to ``target``."""
+        found = queue.find(where)
+        if target is not None:
+            operation = self.history.move_started(queue.name, target.name)
+            call: Awaitable[int] = found.move(target)
+        elif verb == "delete":
+            operation = self.history.purged_started(queue.name)
+            call = found.delete()
+        else:
+            operation = self.history.delay_started(queue.name)
+            call = found.delay(self.world.chance.choice([0, 0.02]))
+        try:
+            await call
+        except BrokerClosed as error:
+            raise Over from error
+        finally:
+            operation.unknown("which they were it does not say")
 
     async def purge(self, queue: Queue[Any]) -> None:
         """`Queue.purge`."""

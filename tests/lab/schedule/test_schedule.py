@@ -7,9 +7,9 @@ import time
 import pytest
 
 from tests.lab.conftest import Lab
+from tests.lab.schedule.broker_scenes import SCENES
 from tests.lab.schedule.cancel import shots
 from tests.lab.schedule.run import run_seed
-from tests.lab.schedule.scenes import SCENES
 from tests.lab.schedule.world import Kind
 
 KINDS: tuple[Kind, ...] = ("memory", "log")

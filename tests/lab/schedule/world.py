@@ -12,14 +12,18 @@ from posthouse.backends import log, memory
 from posthouse.backends.log import LogBackend
 from posthouse.backends.memory import MemoryBackend
 from posthouse.broker import Broker
+from posthouse.core.letters import ORIGIN
+from posthouse.message import Message
 from posthouse.model import Retry
 from posthouse.queue import Queue
 from posthouse.testing.clock import START_NS
 from posthouse.testing.crashes import crash_states
 from posthouse.testing.history import History
+from posthouse.testing.judging.fate import Order
 from posthouse.testing.simdisk import SimDisk
 from posthouse.testing.simloop import SimLoop
 from posthouse.testing.simwriter import SimWriter
+from tests.lab.topics import copy_name
 
 Kind = Literal["memory", "log"]
 
@@ -78,9 +82,14 @@ class Plan:
         )
 
     @property
-    def ordered(self) -> bool:
-        """Whether what waits is delivered in the order of its ids (within a key, if keyed)."""
-        return not self.more.keys() & {"order", "fair", "max_in_flight_per_key"}
+    def order(self) -> Order:
+        """In which order what waits is delivered."""
+        if not self.keyed:
+            return "none"
+        if "fair" in self.more:
+            return "keys"
+        order: Order = self.more.get("order", "fifo")
+        return order
 
     @property
     def drops(self) -> bool:
@@ -89,9 +98,8 @@ class Plan:
 
     @property
     def keyed(self) -> bool:
-        """Whether the messages of one key are delivered one at a time, in order."""
-        plain = self.more.get("order", "fifo") == "fifo"
-        return bool(plain and self.more.get("max_in_flight_per_key", 1) == 1)
+        """Whether the messages of one key are delivered one at a time."""
+        return bool(self.more.get("max_in_flight_per_key", 1) == 1)
 
     def queue(self, broker: Broker) -> Queue[Any]:
         """A handle on it."""
@@ -236,11 +244,11 @@ class World:
         finally:
             self.disk.on_write = None
 
-    def body(self) -> str:
-        """A body that no other message has; now and then a large one."""
+    def body(self, letter: str = "m") -> str:
+        """A body that no other put has; now and then a large one."""
         self.bodies += 1
         padding = self.chance.choice([0, 0, 0, 0, 0, 100, 5000]) if self.kind == "log" else 0
-        return f"m{self.bodies}:" + "." * padding
+        return f"{letter}{self.bodies}:" + "." * padding
 
     def verdict(self) -> list[str]:
         """What went wrong."""
@@ -254,6 +262,7 @@ class World:
                     for plan in self.plans.values()
                     if "max_in_flight" in plan.more
                 },
+                order={plan.name: plan.order for plan in self.plans.values()},
                 drops=[plan.name for plan in self.plans.values() if plan.drops],
             ),
         ]
@@ -262,3 +271,10 @@ class World:
 def name_of(body: Any) -> str:
     """A body without its padding."""
     return str(body).partition(":")[0]
+
+
+def message_name(message: Message[Any]) -> str:
+    """The history's name for a message: of what was published, one for each queue."""
+    queue = message.queue_name
+    home = queue if queue in QUEUES else (message.headers or {}).get(ORIGIN, queue)
+    return copy_name(name_of(message.body), home)

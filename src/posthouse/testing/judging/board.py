@@ -105,6 +105,16 @@ class Board:
             fate.may_be_gone(0)
         return fate
 
+    def put_again(self, body: str) -> bool:
+        """A body is put once more under its dedup id; False if it was not put before."""
+        fate = self.fates.get(body)
+        if fate is None:
+            return False
+        fate.puts += 1
+        if fate.put == "failed":
+            fate.put = "open"
+        return True
+
     def named(self, fate: Fate, message_id: str) -> None:
         """The message has this id."""
         if fate.id == message_id:
@@ -141,7 +151,7 @@ class Board:
             self.say(f"{body!r} is in queue {queue!r}, but its put failed")
         if fate.gone in ("yes", "for ever"):
             self.say(f"{body!r} came back to queue {queue!r} after it was settled")
-        if fate.fleeting and queue not in fate.where and queue == self.policies.dead(fate.home):
+        if fate.fleeting and queue not in fate.where and queue in self.policies.graves(fate):
             fate.where = {queue: (1, 1)}
             fate.fleeting = False
             fate.due_ns = 0

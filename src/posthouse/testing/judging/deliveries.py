@@ -7,8 +7,11 @@ from typing import Final
 
 from posthouse.model import NANOSECONDS
 from posthouse.testing.judging.board import Board
-from posthouse.testing.judging.fate import Fate
+from posthouse.testing.judging.fate import Fate, Order
 from posthouse.testing.trace import Delivered
+
+LEVELS: Final = ("lifo", "priority")
+"""Orders that ids alone do not tell."""
 
 LATE_NS: Final = NANOSECONDS // 10
 """The engine may let a due message be seen a timer's step late; before that it is not missed."""
@@ -42,10 +45,6 @@ class Deliveries:
         board = self._board
         if event.queue != (fate.queue or fate.home):
             fate.native = False
-            fate.moved_life, fate.moved_from = board.life, fate.where
-            fate.moved_delivery = (fate.queue, fate.attempts) if fate.version else None
-        elif fate.where.keys() - {event.queue}:
-            fate.moved_life, fate.moved_from = board.life, fate.where
         fate.token, fate.queue, fate.attempts = event.token, event.queue, event.attempts
         fate.version += 1
         fate.held = True
@@ -118,13 +117,27 @@ class Deliveries:
         board = self._board
         if not fate.native or event.queue != fate.home:
             return
+        order = board.policies.order(event.queue)
+        if order == "none" or (order == "keys" and fate.key is None):
+            return
+        if order in LEVELS and fate.key is not None:
+            return  # of each key only the oldest may be taken
         if board.iterators.get(event.queue) and fate.key is None:
             return
         # By the time of two turns ago: after a standstill, consumers may run before timers.
         due_ns = board.before_ns - LATE_NS
+        mine = _place(fate, event.id, order)
         for message_id, other in board.waiting.get(event.queue, {}).items():
-            if message_id >= event.id or other.key != fate.key:
+            if other.key != fate.key or _place(other, message_id, order) >= mine:
                 continue
             if not other.due_ns or other.due_ns < due_ns:
                 board.say(f"{name} was delivered before {other.body!r}, which waits before it")
                 return
+
+
+def _place(fate: Fate, message_id: str, order: Order) -> tuple[int, int]:
+    """What a queue sorts by, the first one first."""
+    number = int(message_id, 16)
+    if order == "lifo":
+        return 0, -number
+    return (-fate.priority if order == "priority" else 0), number

@@ -16,6 +16,9 @@ Where: TypeAlias = "dict[str, tuple[int, int]]"
 
 Put: TypeAlias = Literal["open", "done", "failed", "unknown"]
 
+Order: TypeAlias = Literal["fifo", "lifo", "priority", "keys", "none"]
+"""Of a queue; ``keys``: only messages of one key are in order; ``none``: not looked at."""
+
 Gone: TypeAlias = Literal["no", "maybe", "yes", "for ever"]
 """``yes``: settled, but not yet known to be on disk."""
 
@@ -37,15 +40,13 @@ class Fate:
         soft: deliveries (queue, attempts) whose settlements may be undone by a crash.
         due_ns: not before this time; 0: at once; None: nobody knows.
         native: it never changed queues, so its id is its place.
-        moved_life: the life of the broker in which it was first seen in its present queue; -1 for
-            the queue that it was put to.
         key: its ordering key; None where keys do not matter.
+        priority: its priority, where its queue's order is by that.
+        targets: queues that it may have been moved to as one of a set that a filter found.
         puts: how often it was put, under one dedup id.
         fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
         expires_ns: it must not be delivered for the first time after this; 0: whenever.
-        moved_from: where it may have been before that.
-        moved_delivery: its last delivery there: (queue, attempts).
-        redriven_at: the event at which dead letters were redriven last, this perhaps among them.
+        redriven_at: the event at which it may have been redriven, or moved by a filter, last.
         acking: transactions that ack it and whose outcome is not known.
     """
 
@@ -67,11 +68,10 @@ class Fate:
     soft: list[tuple[str, int]] = field(default_factory=list)
     due_ns: int | None = 0
     native: bool = True
-    moved_life: int = -1
-    moved_from: Where = field(default_factory=dict)
-    moved_delivery: tuple[str, int] | None = None
     redriven_at: int = 0
     key: str | None = None
+    priority: int = 0
+    targets: set[str] = field(default_factory=set)
     puts: int = 1
     fleeting: bool = False
     expires_ns: int = 0
@@ -114,11 +114,13 @@ class Policies:
         dead: Mapping[str, str | None],
         drops: Collection[str],
         max_in_flight: Mapping[str, int],
+        order: Mapping[str, Order],
     ) -> None:
         self._max_attempts = dict(max_attempts)
         self._dead = dict(dead)
         self._drops = frozenset(drops)
         self._max_in_flight = dict(max_in_flight)
+        self._order = dict(order)
         for target in dead.values():
             if target is not None:
                 # A dead-letter queue that nobody declared is its own.
@@ -131,6 +133,18 @@ class Policies:
     def max_in_flight(self, queue: str) -> int | None:
         """How many of the queue may be held at once; None: any number."""
         return self._max_in_flight.get(queue)
+
+    def order(self, queue: str) -> Order:
+        """In which order the queue delivers."""
+        return self._order.get(queue, "fifo")
+
+    def origins(self, fate: Fate, queue: str) -> set[str]:
+        """Where a redrive of dead letters of ``queue`` may put the message."""
+        return {fate.home} | {name for name in fate.targets if self.dead(name) == queue}
+
+    def graves(self, fate: Fate) -> set[str | None]:
+        """Dead-letter queues that it may be in when it waited too long."""
+        return {self.dead(name) for name in {fate.home, *fate.targets}}
 
     def drops(self, queue: str) -> bool:
         """Whether the queue may drop what waits."""

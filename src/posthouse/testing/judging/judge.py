@@ -7,6 +7,7 @@ transactions and batches, delays; and that nothing is said to be settled that co
 
 from __future__ import annotations
 
+from posthouse.testing.judging.bindings import BindingsJudge
 from posthouse.testing.judging.board import Board, Under, after
 from posthouse.testing.judging.deliveries import Deliveries
 from posthouse.testing.judging.fate import Fate, Policies, Put
@@ -14,10 +15,14 @@ from posthouse.testing.judging.lives import Lives
 from posthouse.testing.judging.settlements import Settlements
 from posthouse.testing.judging.wholeness import Whole, halves, lost
 from posthouse.testing.trace import (
+    Bindings,
+    BindStarted,
+    DelayStarted,
     Delivered,
     Ended,
     Event,
     Iterating,
+    MoveStarted,
     PurgeStarted,
     PutStarted,
     RedriveStarted,
@@ -37,6 +42,7 @@ class Judge:
         self._deliveries = Deliveries(self._board)
         self._settlements = Settlements(self._board)
         self._lives = Lives(self._board)
+        self._bindings = BindingsJudge(self._board)
 
     def see(self, event: Event) -> None:
         """The next event."""
@@ -57,12 +63,21 @@ class Judge:
                 self._purge_started(event)
             case RedriveStarted():
                 self._redrive_started(event)
+            case MoveStarted():
+                self._move_started(event)
+            case DelayStarted():
+                self._delay_started(event)
+            case BindStarted():
+                self._bindings.started(event)
+            case Bindings():
+                self._bindings.looked(event)
             case Iterating():
                 board.iterators[event.queue] = board.iterators.get(event.queue, 0) + event.change
             case Taking():
                 board.takers[event.queue] = board.takers.get(event.queue, 0) + event.change
             case Restarted():
                 self._lives.restarted(event)
+                self._bindings.cut_off()
             case Remaining():
                 self._remaining(event)
 
@@ -90,14 +105,11 @@ class Judge:
         board.whole[event.op] = Whole(event.op, [(event.queue, body) for body in event.bodies], [])
         due_ns = after(event.at_ns, event.delay_s)
         for body in event.bodies:
-            if event.again and body in board.fates:
-                fate = board.fates[body]
-                fate.puts += 1
-                if fate.put == "failed":
-                    fate.put = "open"
+            if event.again and board.put_again(body):
                 continue
             fate = board.new(event.queue, body, event.op, due_ns)
             fate.key = event.key
+            fate.priority = event.priority
             if event.ttl_s is not None:
                 fate.fleeting = True
                 fate.may_be_gone(0)
@@ -120,7 +132,8 @@ class Judge:
                 fate.expires_ns = after(event.at_ns, ttl_s) or 0
             # A delay that was over before the put was accepted: a timer lets it be seen, soon.
             late = fate.due_ns is None or 0 < fate.due_ns <= (event.at_ns or 0)
-            if not fate.version and fate.gone == "no" and not late:  # so it is not fleeting
+            here = not fate.version and fate.gone == "no" and fate.native
+            if here and not late:  # so it is not fleeting
                 board.waits(queue, fate)
 
     def _purge_started(self, event: PurgeStarted) -> None:
@@ -149,15 +162,44 @@ class Judge:
         board = self._board
         board.start(event)
         for fate in board.fates.values():
-            dead = fate.fleeting and event.queue == board.policies.dead(fate.home)
+            dead = fate.fleeting and event.queue in board.policies.graves(fate)
             if event.queue == fate.home or not (dead or event.queue in fate.where):
                 continue
             # It begins anew, with no attempts, no age and in another place.
             fate.native = False
             fate.expires_ns = 0
+            fate.due_ns = None if fate.due_ns else fate.due_ns  # it may have died of old age
             fate.redriven_at = board.position
             board.waits_not(fate)
-            fate.may_be_in({fate.home: (1, 1)})
+            for origin in board.policies.origins(fate, event.queue):
+                fate.may_be_in({origin: (1, 1)})
+                if board.policies.drops(origin):
+                    fate.may_be_in({event.queue: (1, 1)})  # it grew old there, and is here again
+                    fate.may_be_gone(0)
+
+    def _move_started(self, event: MoveStarted) -> None:
+        board = self._board
+        board.start(event)
+        for fate in board.fates.values():
+            if event.queue not in fate.where:
+                continue
+            # Nobody knows which of them the filter finds.
+            board.waits_not(fate)
+            fate.native = False
+            fate.targets.add(event.target)
+            fate.redriven_at = board.position
+            fate.may_be_in({event.target: (1, 1)})
+            if board.policies.drops(event.target):
+                fate.fleeting = True
+                fate.may_be_gone(0)
+
+    def _delay_started(self, event: DelayStarted) -> None:
+        board = self._board
+        board.start(event)
+        for fate in board.fates.values():
+            if event.queue in fate.where:
+                board.waits_not(fate)
+                fate.due_ns = None
 
     def _ended(self, end: Ended) -> None:
         board = self._board
@@ -181,6 +223,8 @@ class Judge:
                 self._settlements.transaction_ended(started, event, end)
             case PurgeStarted() as event:
                 self._purge_ended(started, event, end)
+            case BindStarted() as event:
+                self._bindings.ended(event, end)
 
     def _remaining(self, event: Remaining) -> None:
         board = self._board

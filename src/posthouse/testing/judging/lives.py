@@ -81,14 +81,5 @@ class Lives:
         if fate.soft:
             board.waits_not(fate)
             fate.due_ns = 0
-        moved = fate.moved_life == board.life - 1
-        if moved:
-            # What changed queues may be seen before that is on disk; undone, it takes along what
-            # happened to the message there.
-            fate.moved_life = board.life  # and again: what is undone is done anew
-            fate.may_be_in(fate.moved_from)
-            if lost_ring and fate.moved_delivery is not None:
-                queue, attempts = fate.moved_delivery
-                fate.may_be_in({queue: (1, min(attempts + 1, board.policies.most(queue)))})
-        if lost_ring or moved:
+        if lost_ring:
             fate.where = {queue: (1, high) for queue, (_, high) in fate.where.items()}

@@ -166,9 +166,11 @@ class Settlements:
             if verb == "ack" and fate is not None:
                 acks.append(fate.body)
                 fate.acking.append(event.op)
-        board.whole[event.op] = Whole(event.op, list(event.puts), acks)
+        if not event.again:  # else some of it may be there already
+            board.whole[event.op] = Whole(event.op, list(event.puts), acks)
         for queue, body in event.puts:
-            board.new(queue, body, event.op, 0)
+            if not (event.again and board.put_again(body)):
+                board.new(queue, body, event.op, 0)
 
     def transaction_ended(self, started: Under, event: TransactionStarted, end: Ended) -> None:
         """It returned or raised; its puts are looked at elsewhere."""
