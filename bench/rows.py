@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import ours
+from bench import depth, ours, sqlite, threads
 from bench.busy import Busy, computing_task, computing_thread
 from bench.model import Contender, Row, Target
 from bench.references import disk, peers, queues, stores
@@ -136,6 +136,27 @@ def _log_latency_beside() -> list[Row]:
     return rows
 
 
+def _threads() -> list[Row]:
+    batches = Contender("posthouse.sync put_many", NOTHING, threads.batches)
+    single = Contender("posthouse.sync put", NOTHING, threads.single)
+    return [
+        Row(
+            "S1 (100)",
+            "memory, bounded 1,000: a thread puts batches of 100, the loop takes and acks batches",
+            "messages/s",
+            batches,
+            (Target(threads.JANUS, goal=1.0),),
+        ),
+        Row(
+            "S1 (one)",
+            "the same, put one at a time",
+            "messages/s",
+            single,
+            (Target(threads.JANUS),),
+        ),
+    ]
+
+
 def all_rows() -> list[Row]:
     """Every row, in the order of the table."""
-    return [*_memory(), *_log_rates(), *_log_latency()]
+    return [*_memory(), *_log_rates(), *_log_latency(), *depth.rows(), *_threads(), *sqlite.rows()]

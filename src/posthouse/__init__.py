@@ -2,11 +2,15 @@
 
 from posthouse.broker import Broker, open
 from posthouse.errors import (
+    AccessDenied,
+    AccessFileError,
     AlreadyOpen,
     AlreadySettled,
+    AuthenticationFailed,
     BadArgument,
     BodyError,
     BrokerClosed,
+    BrokerUnreachable,
     FilterError,
     ForkedProcess,
     InvalidName,
@@ -14,7 +18,9 @@ from posthouse.errors import (
     LogDamaged,
     LogUnreadable,
     MessageTooLarge,
+    PeerError,
     PosthouseError,
+    ProtocolError,
     QueueEmpty,
     QueueFull,
     QueueShutDown,
@@ -37,12 +43,16 @@ from posthouse.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessDenied",
+    "AccessFileError",
     "AlreadyOpen",
     "AlreadySettled",
+    "AuthenticationFailed",
     "BadArgument",
     "BodyError",
     "Broker",
     "BrokerClosed",
+    "BrokerUnreachable",
     "FilterError",
     "ForkedProcess",
     "Found",
@@ -53,7 +63,9 @@ __all__ = [
     "Message",
     "MessageTooLarge",
     "Page",
+    "PeerError",
     "PosthouseError",
+    "ProtocolError",
     "Queue",
     "QueueEmpty",
     "QueueFull",

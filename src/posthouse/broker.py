@@ -6,6 +6,7 @@ from collections.abc import Collection, Generator
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
+from posthouse.access.redact import redact_url
 from posthouse.backends import registry
 from posthouse.backends.contract import Backend, QueuePort
 from posthouse.bodies import BodyDecoder, make_encoder
@@ -50,12 +51,13 @@ class Broker:
     """Queues behind one URL. Use it as ``async with posthouse.open(url) as broker:``.
 
     Attributes:
-        url: what was opened.
+        url: what was opened, its secrets redacted.
         capabilities: what this backend can do; see DESIGN's list in `posthouse.model`.
     """
 
-    def __init__(self, url: str, backend: Backend) -> None:
-        self.url = url
+    def __init__(self, url: str, backend: Backend, require: Collection[str] = ()) -> None:
+        self.url = redact_url(url)
+        self._require = frozenset(require)
         self._backend = backend
         self._ports: dict[str, QueuePort] = {}
         self._state: Literal["new", "open", "closed"] = "new"
@@ -70,6 +72,12 @@ class Broker:
         except BaseException:
             self._state = "closed"
             raise
+        # What a server has, it says when it is reached.
+        self.capabilities = self._backend.capabilities
+        missing = self._require - self.capabilities
+        if missing:
+            await self.close()
+            raise Unsupported(f"{self.url!r} does not have: {', '.join(sorted(missing))}")
         return self
 
     async def __aexit__(
@@ -225,4 +233,4 @@ def open(url: str = DEFAULT_URL, *, require: Collection[str] = (), **options: An
         BadArgument: the URL, a capability or an option is not known.
         Unsupported: the backend lacks a required capability.
     """
-    return Broker(url, registry.connect(url, require, options))
+    return Broker(url, registry.connect(url, require, options), require)

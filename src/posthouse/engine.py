@@ -13,12 +13,16 @@ import os
 import random
 import weakref
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from threading import get_ident
 from typing import NoReturn
 
 from posthouse.clock import Clock
+from posthouse.compaction import Compactor
 from posthouse.core import transaction
+from posthouse.core.pages import Run
+from posthouse.core.rebuild import Rebuild
 from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState, Late, join_returned
 from posthouse.errors import (
@@ -33,6 +37,7 @@ from posthouse.journal.group import Group
 from posthouse.journal.protocol import Journal
 from posthouse.lane import Lane
 from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
+from posthouse.paging import Pager
 from posthouse.records import Closed, Copied, Entry, Moved, Opened, Put, Record, Returned
 
 LOG_RECORDS = (Opened, Closed)
@@ -64,6 +69,8 @@ class Engine:
     Attributes:
         state: the core's state. Only the engine and its sessions change it.
         journal: where records go; replaced by one that refuses when the engine closes.
+        pager: what of a backlog is in memory; None: all.
+        compactor: writes what lives in old segments again; None: there are none.
         producer: names this life of the broker in Put records.
         tick_ns: the time as read in this turn of the loop; 0 if it was not yet.
     """
@@ -77,9 +84,15 @@ class Engine:
         *,
         epoch: int = 1,
         chance: Callable[[], float] = random.random,
+        pager: Pager | None = None,
     ) -> None:
         self.state = state
         self.journal = journal
+        self.lanes: dict[int, Lane] = {}
+        self.pager = pager
+        self.compactor: Compactor | None = None
+        if pager is not None:
+            self.compactor = Compactor(state, pager, self.lanes, loop)
         self.clock = clock
         # A clock that was set back while nobody looked must not bring old times again: what is
         # delayed until a time that was near would wait for years. Time goes on from where the log
@@ -91,7 +104,6 @@ class Engine:
         self.loop = loop
         self.thread = get_ident()
         self.chance = chance
-        self.lanes: dict[int, Lane] = {}
         self.tick_ns = 0
         self.producer = epoch
         self.sequence = 0
@@ -228,9 +240,21 @@ class Engine:
 
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""
-        self._publish_all(group.records)
+        segment, frame = group.segment, group.offset
+        for record, offset in zip(group.records, group.offsets, strict=True):
+            if isinstance(record, Put):
+                if record.carried:
+                    continue  # they are seen already
+                entries = record.entries
+                run = entries[0][0], len(entries), frame, offset
+                self._publish(record.queue, entries, (segment, run))
+            elif isinstance(record, Copied):
+                run = record.entry[0], 1, frame, offset
+                self._publish(record.queue, [record.entry], (segment, run))
         for effect in group.effects:
             effect()
+        if self.compactor is not None:
+            self.compactor.committed(group)
 
     def _publish_all(self, records: list[Record]) -> None:
         for record in records:
@@ -239,9 +263,20 @@ class Engine:
             elif isinstance(record, Copied):
                 self._publish(record.queue, [record.entry])
 
-    def _publish(self, number: int, entries: list[Entry]) -> None:
+    def _publish(
+        self, number: int, entries: list[Entry], place: tuple[int, Run] | None = None
+    ) -> None:
         lane = self.lanes[number]
-        lane.state.publish(entries)
+        state, pager = lane.state, self.pager
+        if (
+            place is None
+            or pager is None
+            or pager.keeps(lane)
+            or not state.may_page_out(entries[0])
+        ):
+            state.publish(entries)
+        else:
+            pager.page_out(state, entries, *place)
         if entries[0][4] is not None:
             self.schedule(lane)
         if lane.getters or lane.selectors:
@@ -257,6 +292,8 @@ class Engine:
 
     def failed(self, error: PosthouseError) -> None:
         """The journal's callback: it has stopped for good; so does everybody who waits."""
+        if self.compactor is not None:
+            self.compactor.stop()
         for lane in self.lanes.values():
             lane.fail(error)
 
@@ -383,10 +420,12 @@ class Engine:
 
     # life
 
-    def recovered(self, replay: Replay) -> None:
+    def recovered(self, replay: Replay | Rebuild) -> None:
         """Take over what a replay built, and go on from it."""
         records = replay.finish(self.now_ns(), self.producer)
-        for number in self.state.queues:
+        for number, queue in self.state.queues.items():
+            if queue.pages is not None and self.pager is not None:
+                queue.pages.read = partial(self.pager.read, number)
             self.schedule(self.lane(number))
         self.keep_in_parts(records)
 
@@ -407,6 +446,8 @@ class Engine:
             self.refuse(BrokerClosed("the broker is closed; open it again"))
             if self._timer is not None:
                 self._timer.cancel()
+            if self.compactor is not None:
+                self.compactor.stop()
             await journal.close()
 
     def _release(self, holder: int) -> None:

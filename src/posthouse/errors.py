@@ -10,6 +10,8 @@ Who is to blame decides the branch::
     │   │   └── MessageTooLarge a body, headers or batch over its limit
     │   ├── BodyError           (ValueError)  a body that cannot be encoded or decoded
     │   ├── Unsupported         a capability the backend does not have
+    │   ├── AuthenticationFailed who the caller says he is was not believed
+    │   ├── AccessDenied        the user has no right to do this
     │   ├── QueueFull           (asyncio.QueueFull)
     │   ├── Unroutable          a published message that no queue is bound for
     │   ├── QueueShutDown       (asyncio.QueueShutDown where Python has it)
@@ -23,7 +25,11 @@ Who is to blame decides the branch::
     │   ├── StorageFailed       a write or fsync failed; the broker has stopped; reopen
     │   ├── LogDamaged          the log is not what was written: names file and offset
     │   ├── LogUnreadable       not a log of ours, a newer format, or no permission
-    │   └── AlreadyOpen         another process or handle has the directory
+    │   ├── AlreadyOpen         another process or handle has the directory
+    │   └── AccessFileError     a users file, secret, key or certificate that cannot be used
+    ├── PeerError               the other side of a connection, or the way to it
+    │   ├── BrokerUnreachable   the server cannot be reached, or stays away
+    │   └── ProtocolError       it says what is not the protocol; or versions do not meet
     ├── UnknownOutcome          it may or may not have been stored
     └── BrokerBug               an invariant of posthouse's own does not hold
 """
@@ -34,12 +40,16 @@ import asyncio
 from collections.abc import Sequence
 
 __all__ = [
+    "AccessDenied",
+    "AccessFileError",
     "AlreadyOpen",
     "AlreadySettled",
+    "AuthenticationFailed",
     "BadArgument",
     "BodyError",
     "BrokerBug",
     "BrokerClosed",
+    "BrokerUnreachable",
     "CallerError",
     "DiskError",
     "FilterError",
@@ -49,7 +59,9 @@ __all__ = [
     "LogDamaged",
     "LogUnreadable",
     "MessageTooLarge",
+    "PeerError",
     "PosthouseError",
+    "ProtocolError",
     "QueueEmpty",
     "QueueFull",
     "QueueShutDown",
@@ -136,6 +148,43 @@ class Unsupported(CallerError):
     """The backend lacks a capability. Nothing was stored."""
 
 
+class AuthenticationFailed(CallerError):
+    """The user, or the secret or certificate that should prove it, was not accepted.
+
+    The text never says which, nor shows a secret; the server's log says why.
+
+    Attributes:
+        retry_after_s: it may be worth another try after so many seconds; 0: the same attempt
+            will fail again.
+    """
+
+    retry_after_s: float = 0.0
+
+    def __init__(self, text: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_after_s = retry_after_s
+
+
+class AccessDenied(CallerError):
+    """The user has no right to do this. Nothing was done.
+
+    Attributes:
+        user: who asked.
+        right: what it takes: "put", "get", "browse" or "manage".
+        queue: on which queue or topic. Each is "" where it was not told.
+    """
+
+    user: str = ""
+    right: str = ""
+    queue: str = ""
+
+    def __init__(self, text: str, user: str = "", right: str = "", queue: str = "") -> None:
+        super().__init__(text)
+        self.user = user
+        self.right = right
+        self.queue = queue
+
+
 class Unroutable(CallerError):
     """No queue is bound to the topic for this routing key. Nothing was stored."""
 
@@ -218,6 +267,32 @@ class AlreadyOpen(DiskError):
         super().__init__(f"{path} is already open in {who}; close it there first")
         self.path = path
         self.pid = pid
+
+
+class PeerError(PosthouseError):
+    """The server (or the client), or the way to it."""
+
+
+class BrokerUnreachable(PeerError):
+    """The server cannot be reached, or has been away for too long. Nothing was done."""
+
+
+class ProtocolError(PeerError):
+    """The other side says what is not the protocol, or does not speak this version of it."""
+
+
+class AccessFileError(DiskError):
+    """A users file, secret, key or certificate that is missing, damaged or open to others.
+
+    The text names the file, what is wrong and what to do, and never shows what is in it.
+
+    Attributes:
+        path: the file.
+    """
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path}: {what}")
+        self.path = path
 
 
 class UnknownOutcome(PosthouseError):

@@ -6,6 +6,7 @@ journal writes and reads them without knowing what they mean to a queue.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -36,6 +37,13 @@ class Traits(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     priority: int = 0
     expires_ns: int = 0
     dedup: str = ""
+
+    @property
+    def notable(self) -> bool:
+        """Whether something of it must be known while the message waits."""
+        return bool(
+            self.due_ns or self.rank or self.death or self.key or self.priority or self.expires_ns
+        )
 
 
 Entry: TypeAlias = "tuple[int, int, bytes, bytes, Traits | None]"
@@ -76,12 +84,37 @@ class Put:
     """Messages joined a queue. Their ids are consecutive.
 
     ``producer`` and ``sequence`` (of the first entry) name the put for an idempotent resend.
+    ``carried``: they had joined before, and are written again because the segment with them is to
+    leave; as they are now, but for attempts and due times, which a `Returned` behind them tells.
     """
 
     queue: int
     producer: int
     sequence: int
     entries: list[Entry]
+    carried: bool = False
+
+
+@dataclass(slots=True)
+class Stored:
+    """A `Put` or a `Copied` as recovery reads it: what it says of its messages, without them.
+
+    Attributes:
+        count: how many messages, with consecutive ids from ``first_id`` on.
+        size_bytes: of their bodies and headers.
+        traits: theirs, or None where none has any.
+        offset: of the record in its frame's payload.
+    """
+
+    queue: int
+    producer: int
+    sequence: int
+    first_id: int
+    count: int
+    size_bytes: int
+    traits: list[Traits | None] | None
+    offset: int
+    carried: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +122,7 @@ class Settled:
     """Messages left for good: acked, purged or dropped."""
 
     queue: int
-    ids: list[int]
+    ids: Sequence[int]
 
 
 @dataclass(slots=True)

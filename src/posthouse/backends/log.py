@@ -12,15 +12,18 @@ from typing import Any, TypeVar
 from posthouse.backends.hosted import ENGINE_CAPABILITIES, Hosted
 from posthouse.backends.registry import only_options
 from posthouse.clock import Clock, SystemClock
-from posthouse.core.replay import Replay
+from posthouse.core.pages import Page
+from posthouse.core.rebuild import Rebuild
 from posthouse.core.state import BrokerState
 from posthouse.engine import Engine
 from posthouse.errors import BadArgument, PosthouseError, StorageFailed, UnknownOutcome
 from posthouse.journal.files import Files, RealFiles
 from posthouse.journal.journal import LogJournal
-from posthouse.journal.log import LogOptions, open_log
+from posthouse.journal.log import Log, LogOptions, open_log
 from posthouse.journal.writer import ThreadWriter, Writer
 from posthouse.model import DEFAULT_MAX_BYTES_LOG
+from posthouse.paging import Pager
+from posthouse.records import Entry
 from posthouse.session.look import look_at
 
 T = TypeVar("T")
@@ -63,14 +66,12 @@ class LogBackend(Hosted):
         loop = asyncio.get_running_loop()
         clock = self._clock or SystemClock()
         state = BrokerState(DEFAULT_MAX_BYTES_LOG, look_at)
-        replay = Replay(state)
+        rebuild = Rebuild(state)
         writer = self._make_writer(loop)
         opening: asyncio.Future[Any] = submit(
             loop,
             writer,
-            lambda: open_log(
-                self._directory, self._files, self._log_options, replay.apply, clock.now_ns()
-            ),
+            lambda: self._open(rebuild, clock.now_ns()),
         )
         try:
             log = await asyncio.shield(opening)
@@ -106,8 +107,9 @@ class LogBackend(Hosted):
         # Ids of segments that are gone may be higher than any that was replayed.
         state.numbers.last_id = max(state.numbers.last_id, log.last_id)
         chance = {} if self._chance is None else {"chance": self._chance}
-        engine = Engine(state, journal, clock, loop, epoch=log.epoch, **chance)
-        engine.recovered(replay)
+        pager = Pager(state, journal, self._log_options.cache_bytes)
+        engine = Engine(state, journal, clock, loop, epoch=log.epoch, pager=pager, **chance)
+        engine.recovered(rebuild)
         try:
             # What recovery buried is seen in the dead letters when that is on disk: wait for it.
             await journal.flush()
@@ -119,6 +121,23 @@ class LogBackend(Hosted):
                 raise StorageFailed(*error.args) from error
             raise
         self.host(engine)
+
+    def _open(self, rebuild: Rebuild, now_ns: int) -> Log:
+        log = open_log(
+            self._directory, self._files, self._log_options, rebuild.apply, now_ns, sink=rebuild
+        )
+
+        def read(number: int, page: Page) -> list[Entry]:
+            return log.reader.read(number, page.segment, page.runs())
+
+        try:
+            rebuild.materialise(read, now_ns)
+        except BaseException as error:
+            log.abandon()
+            if isinstance(error, OSError):
+                raise StorageFailed(f"{self._directory}: {error.strerror or error}") from error
+            raise
+        return log
 
     @staticmethod
     def _abandon(opening: asyncio.Future[Any], writer: Writer) -> None:

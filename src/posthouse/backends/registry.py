@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from posthouse.access.redact import redact_url
 from posthouse.backends.contract import Backend
 from posthouse.errors import BadArgument, Unsupported
 from posthouse.model import CAPABILITIES
@@ -15,6 +16,9 @@ from posthouse.model import CAPABILITIES
 _SCHEMES: Final[dict[str, str]] = {
     "memory": "memory",
     "log": "log",
+    "sqlite": "sqlite",
+    "tcp": "remote.tcp",
+    "unix": "remote.unix",
 }
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.\-]+):(.*)", re.DOTALL)
 
@@ -39,7 +43,7 @@ def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> B
     module = _SCHEMES.get(scheme)
     if module is None:
         raise BadArgument(
-            f"no backend for {scheme!r} in {url!r}; there are: "
+            f"no backend for {scheme!r} in {redact_url(url)!r}; there are: "
             f"{', '.join(sorted(_SCHEMES))}, and a plain path is a directory"
         )
     backend: Backend = importlib.import_module(f"posthouse.backends.{module}").connect(
@@ -48,7 +52,7 @@ def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> B
     missing = set(require) - backend.capabilities
     if missing:
         names = ", ".join(sorted(missing))
-        raise Unsupported(f"{url!r} does not have: {names}")
+        raise Unsupported(f"{redact_url(url)!r} does not have: {names}")
     return backend
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from posthouse.access.redact import redact_url
 from posthouse.broker import Broker
 from posthouse.broker import open as open_broker
 from posthouse.cli.failures import CommandError
@@ -67,7 +68,8 @@ def _check_there(url: str) -> None:
     directory = Path(rest if colon and scheme == "log" else url)
     if not directory.exists():
         raise CommandError(
-            f"there is no {directory}; name the directory with --url or POSTHOUSE_URL"
+            f"there is no {redact_url(str(directory))}; name the directory with --url or "
+            "POSTHOUSE_URL"
         )
     if directory.is_dir() and not any(directory.iterdir()):
         raise CommandError(f"{directory} is empty: nothing was ever put there")

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from posthouse.cli import declare, find, put, queues, read, redrive, topics
+from posthouse.cli import declare, find, put, queues, read, redrive, topics, user
 from posthouse.cli.demo import command as demo
+from posthouse.cli.log import command as log
 
 app = typer.Typer(
     name="posthouse",
@@ -46,3 +47,5 @@ app.command()(topics.bind)
 app.command()(topics.unbind)
 app.command()(topics.bindings)
 app.command()(topics.publish)
+app.add_typer(log.app)
+app.add_typer(user.app)

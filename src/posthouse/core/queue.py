@@ -6,7 +6,7 @@ changes the state, and returns what the journal keeps, in one step.
 Invariants (each kept by the function named):
 
 1. ``live`` = pending + waiting + delayed + reserved + in flight      (put, gone)
-2. ``ready`` is in growing rank order                                 (publish)
+2. ``ready`` is in growing rank order, ``pages`` go on behind it       (publish, page_out)
 3. what is in ``returned`` is delivered before ``ready``, lowest rank first: a message that comes
    back takes its old place                                           (give_back, take)
 4. ``attempts`` holds ranks of messages not in flight, with attempts > 0   (take, give_back)
@@ -185,7 +185,8 @@ class QueueState(Waiting):
             found = self.rich.take(now_ns)
             return None if found is None else self.lease_one(found, now_ns, timeout_ns, holder)
         if self.returned:
-            return self.lease_one(self._pop_returned(), now_ns, timeout_ns, holder)
+            found = self._pop_returned()
+            return None if found is None else self.lease_one(found, now_ns, timeout_ns, holder)
         if not self.ready:
             return None
         # What follows is `lease_one` again, inline: the call would be a tenth of a get.

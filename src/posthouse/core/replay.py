@@ -106,6 +106,7 @@ class Replay:
         shelf.entries.update([(entry[0], entry) for entry in entries])
         numbers = self._state.numbers
         numbers.last_id = max(numbers.last_id, entries[-1][0])
+        self._state.producers.note(record.producer, record.sequence, len(entries), entries[0][0])
         dedup = self._state.queues[record.queue].dedup
         for entry in entries:
             if entry[4] is not None and entry[4].dedup:
@@ -180,7 +181,7 @@ class Replay:
             queue.dedup.replayed(now_ns)
         for number, shelf in self._shelves.items():
             queue = self._state.queues[number]
-            records += self._bury_exhausted(queue, shelf.held, now_ns)
+            records += bury_exhausted(self._state, queue, shelf.held, now_ns)
         if any(shelf.held for shelf in self._shelves.values()):
             records.append(Opened(self.epoch if epoch is None else epoch, now_ns))
         self._shelves.clear()
@@ -198,21 +199,28 @@ class Replay:
                 due_ns = 0  # what was in flight had been due, whatever the clock says now
             queue.arrive(entry, shelf.attempts.get(rank, 0), due_ns)
 
-    def _bury_exhausted(self, queue: QueueState, held: set[int], now_ns: int) -> list[Record]:
-        # Only what was in flight: one that waits was spared by the policy of its last attempt.
-        most = queue.policy.retry.max_attempts
-        dead = {rank for rank in held if queue.attempts.get(rank, 0) >= most}
-        if not dead:
-            return []
-        if self._state.dead_letter_name(queue) == queue.name:
-            return []
-        records: list[Record] = []
-        entries = [entry for entry in queue.entries() if rank_of(entry) in dead]
-        counts = [queue.attempts[rank_of(entry)] for entry in entries]
-        queue.take_out(entries)
-        for entry, attempts in zip(entries, counts, strict=True):
-            buried = self._state.bury(
-                queue, entry, attempts, now_ns, MAX_ATTEMPTS_REASON, HOLDER_DIED, held=False
-            )
-            records += buried or []
-        return records
+
+def bury_exhausted(
+    state: BrokerState, queue: QueueState, held: set[int], now_ns: int
+) -> list[Record]:
+    """Send what killed its holder too often to the dead letters: the records of that.
+
+    ``held``: ranks of what was in flight. One that waits was spared by the policy of its last
+    attempt.
+    """
+    most = queue.policy.retry.max_attempts
+    dead = {rank for rank in held if queue.attempts.get(rank, 0) >= most}
+    if not dead:
+        return []
+    if state.dead_letter_name(queue) == queue.name:
+        return []
+    records: list[Record] = []
+    entries = [entry for entry in queue.entries() if rank_of(entry) in dead]
+    counts = [queue.attempts[rank_of(entry)] for entry in entries]
+    queue.take_out(entries)
+    for entry, attempts in zip(entries, counts, strict=True):
+        buried = state.bury(
+            queue, entry, attempts, now_ns, MAX_ATTEMPTS_REASON, HOLDER_DIED, held=False
+        )
+        records += buried or []
+    return records

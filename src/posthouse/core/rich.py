@@ -434,6 +434,10 @@ class RichOrder:
         """All that waits, as it comes."""
         return [*self.standing(), *self._lined(), *self._overdue.values()]
 
+    def due_of(self, entry: Entry) -> int:
+        """From when on a message that waits in its key's line may be taken; 0: at once."""
+        return self._line_due.get(rank_of(entry), 0)
+
     def standing(self) -> list[Entry]:
         """What may be taken, but for the limits, as it comes; `order_key` puts it in order."""
         entries = self._order.unordered()

@@ -103,12 +103,19 @@ def withdraw(
     ranks = {rank_of(entry) for entry in entries}
     if not ranks:
         return []
+    if queue.pages is not None:
+        on_disk = queue.leave_pages(entries)
+        if len(on_disk) == len(entries):
+            return [(entry, 0) for entry in entries]
+        there = {rank_of(entry): (entry, 0) for entry in on_disk}
+    else:
+        there = {}
     if queue.rich is not None:
         found = {
             rank_of(entry): (entry, due) for entry, due in queue.rich.withdraw(ranks, again=again)
         }
     else:
-        found = _from_ready(queue, ranks)
+        found = there | _from_ready(queue, ranks)
         if queue.returned and len(found) < len(ranks):
             found |= {rank: (entry, 0) for rank, entry in queue.returned if rank in ranks}
             queue.returned = [row for row in queue.returned if row[0] not in ranks]

@@ -15,6 +15,8 @@ import msgspec
 from posthouse.core import letters
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
+from posthouse.core.paged import settled_pages
+from posthouse.core.producers import Producers
 from posthouse.core.queue import Numbers, QueueState
 from posthouse.core.rich import Look
 from posthouse.core.router import Router
@@ -56,7 +58,16 @@ HOLDER_DIED: Final = "the process that held it ended"
 class BrokerState:
     """The queues by name and by number, and what they share."""
 
-    __slots__ = ("by_name", "default_max_bytes", "look", "moves", "numbers", "queues", "router")
+    __slots__ = (
+        "by_name",
+        "default_max_bytes",
+        "look",
+        "moves",
+        "numbers",
+        "producers",
+        "queues",
+        "router",
+    )
 
     def __init__(
         self, default_max_bytes: int = DEFAULT_MAX_BYTES_MEMORY, look: Look | None = None
@@ -69,6 +80,7 @@ class BrokerState:
         self.by_name: dict[str, QueueState] = {}
         self.numbers = Numbers()
         self.router = Router()
+        self.producers = Producers()
         self.default_max_bytes = default_max_bytes
 
     # queues
@@ -389,11 +401,17 @@ class BrokerState:
 
     def purge(self, queue: QueueState) -> tuple[int, list[Record]]:
         """Settle everything that waits or is delayed: (how many, records)."""
+        pages = queue.clear_pages()
         entries = queue.clear()
-        if not entries:
-            return 0, []
-        queue.purged += len(entries)
-        return len(entries), self._settled(queue, entries)
+        records = self._settled(queue, entries)
+        count = len(entries)
+        if pages is not None:
+            count += pages.count
+            records += settled_pages(queue.number, pages)
+            for rank in pages.ranks_of(queue.attempts):
+                del queue.attempts[rank]
+        queue.purged += count
+        return count, records
 
     @staticmethod
     def _settled(queue: QueueState, entries: list[Entry]) -> list[Record]:
@@ -417,7 +435,7 @@ class BrokerState:
 
     def stats(self, queue: QueueState, now_ns: int) -> QueueStats:
         """What the queue holds and did."""
-        oldest = [min(entry[0] for entry in queue.entries())] if queue.waiting() > 0 else []
+        oldest_id = queue.oldest_id()
         in_flight = queue.in_flight()
         gone = queue.acked + queue.purged + queue.dropped + queue.dead_lettered + queue.moved_out
         return QueueStats(
@@ -426,7 +444,7 @@ class BrokerState:
             delayed=len(queue.delayed),
             in_flight=in_flight,
             size_bytes=queue.size_bytes,
-            oldest_age_s=max(now_ns - min(oldest), 0) / NANOSECONDS if oldest else 0.0,
+            oldest_age_s=max(now_ns - oldest_id, 0) / NANOSECONDS if oldest_id else 0.0,
             put=queue.live - queue.opened_with + gone - queue.moved_in,
             acked=queue.acked,
             returned=queue.returned_count,

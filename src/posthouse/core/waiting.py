@@ -7,7 +7,7 @@ and the way back, and the sums that bound a queue. Invariants 1 to 4 of `queue` 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush, merge
 from itertools import repeat, starmap
 from operator import itemgetter
@@ -15,12 +15,17 @@ from typing import Final
 
 from posthouse.core.leases import BatchLease, Lease
 from posthouse.core.orders import rank_of
+from posthouse.core.pages import Page, Pages, Run
 from posthouse.core.rich import Look, RichOrder
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
 _BODY: Final = itemgetter(2)
 _HEADERS: Final = itemgetter(3)
+
+
+ENTRY_BYTES: Final = 176
+"""What a message in memory takes beyond its body and headers: a tuple, two objects, an id."""
 
 
 def size_of(entry: Entry) -> int:
@@ -41,6 +46,7 @@ class Waiting:
         "max_bytes",
         "max_messages",
         "moved_in",
+        "pages",
         "pending",
         "policy",
         "ready",
@@ -64,6 +70,8 @@ class Waiting:
         self.reserved = 0
         self.moved_in = 0
         self.rich: RichOrder | None = None
+        # What waits on disk only, behind `ready`; None: nothing does.
+        self.pages: Pages | None = None
         self.headed = False  # whether any message ever had headers: spares `gone` a sum
         self.max_messages = FOREVER_NS
         self.max_bytes = FOREVER_NS
@@ -83,10 +91,11 @@ class Waiting:
         """Messages that may be delivered now (but for limits), or wait behind their key."""
         if self.rich is not None:
             return self.rich.waiting()
-        return len(self.ready) + len(self.returned)
+        waiting = len(self.ready) + len(self.returned)
+        return waiting if self.pages is None else waiting + self.pages.count
 
     def entries(self) -> list[Entry]:
-        """All that waits (not what is delayed), the next one first."""
+        """All that waits in memory (not what is delayed), the next one first."""
         if self.rich is not None:
             return list(self.rich.entries())
         if not self.returned:
@@ -94,13 +103,98 @@ class Waiting:
         returned = (entry for _, entry in sorted(self.returned))
         return list(merge(returned, self.ready, key=rank_of))
 
+    def oldest_id(self) -> int:
+        """The lowest id of what waits; 0 if nothing does."""
+        ids = [entry[0] for entry in self.entries()]
+        if self.pages is not None:
+            ids.append(self.pages.first)
+        return min(ids, default=0)
+
+    # what is not in memory
+
+    @property
+    def dry(self) -> bool:
+        """Whether the next message has to be read from disk first."""
+        pages = self.pages
+        if pages is None or self.ready:
+            return False
+        return not self.returned or self.returned[0][0] > pages.first
+
+    @property
+    def held_bytes(self) -> int:
+        """What is in memory takes about so much of it."""
+        held = self.size_bytes + ENTRY_BYTES * self.live
+        pages = self.pages
+        return held if pages is None else held - pages.size_bytes - ENTRY_BYTES * pages.count
+
+    def may_page_out(self, first: Entry) -> bool:
+        """Whether accepted messages, of which this is the first, may be seen from their place.
+
+        Only what is first in, first out: nothing that must be known of a message is on disk alone.
+        """
+        traits = first[4]
+        if self.rich is not None or self._overtaken(first):
+            return False
+        return traits is None or not traits.notable
+
+    def page_out(
+        self, segment: int, run: Run, size_bytes: int, read: Callable[[Page], list[Entry]]
+    ) -> None:
+        """Let accepted messages be seen (see `publish`) that stay on disk, at their place."""
+        self.pending -= run[1]
+        if self.pages is None:
+            self.pages = Pages(read)
+        self.pages.add(segment, run, size_bytes)
+
+    def page_in(self, page: Page, entries: list[Entry]) -> int:
+        """The messages of the queue's next page were read: how many came into memory.
+
+        What has left the page meanwhile stays out; a page that is not the next one any more is
+        left alone.
+        """
+        pages = self.pages
+        if pages is None or pages.head is not page:
+            return 0
+        pages.pop()
+        if not pages:
+            self.pages = None
+        if len(entries) != page.count:
+            entries = [entry for entry in entries if page.holds(entry[0])]
+        page.loaded = entries
+        if not self.headed and any(map(_HEADERS, entries)):
+            self.headed = True
+        self.ready.extend(entries)
+        return len(entries)
+
+    def read_next(self) -> bool:
+        """Read the next page here and now; False if there is none. Blocks."""
+        pages = self.pages
+        if pages is None:
+            return False
+        self.page_in(pages.head, pages.read(pages.head))
+        return True
+
+    def leave_pages(self, entries: list[Entry]) -> list[Entry]:
+        """Those of these messages that wait on disk only leave the order: which they are."""
+        if self.pages is None:
+            return []
+        left = self.pages.take_out(entries)
+        if not self.pages:
+            self.pages = None
+        return left
+
     def publish(self, entries: list[Entry]) -> None:
         """Let accepted messages be seen (invariant 2: entries come in growing rank).
 
         Either all of them have traits or none has.
         """
         self.pending -= len(entries)
-        if entries[0][4] is None and self.rich is None and not self._overtaken(entries[0]):
+        if (
+            entries[0][4] is None
+            and self.rich is None
+            and self.pages is None
+            and not self._overtaken(entries[0])
+        ):
             self.ready.extend(entries)
             return
         for entry in entries:
@@ -124,7 +218,7 @@ class Waiting:
             rich.arrive(entry, due_ns)
         elif due_ns:
             heappush(self.delayed, (due_ns, rank, entry))
-        elif self.ready and rank < rank_of(self.ready[-1]):
+        elif self.pages is not None or (self.ready and rank < rank_of(self.ready[-1])):
             heappush(self.returned, (rank, entry))
         else:
             self.ready.append(entry)
@@ -135,7 +229,10 @@ class Waiting:
         if self.rich is not None:
             return self._pop_rich(self.rich, most, most_bytes, now_ns)
         while self.returned and len(entries) < most:
-            entries.append(self._pop_returned())
+            entry = self._pop_returned()
+            if entry is None:
+                break
+            entries.append(entry)
         ready = self.ready
         room = most - len(entries)
         if room >= len(ready):
@@ -171,11 +268,14 @@ class Waiting:
             heappush(self.returned, (rank_of(entry), entry))
         return entries[:kept]
 
-    def _pop_returned(self) -> Entry:
+    def _pop_returned(self) -> Entry | None:
         # Invariant 3. A reserved batch that came back may be behind what is ready: compare.
         rank, entry = self.returned[0]
-        if self.ready and rank_of(self.ready[0]) < rank:
-            return self.ready.popleft()
+        if self.ready:
+            if rank_of(self.ready[0]) < rank:
+                return self.ready.popleft()
+        elif self.pages is not None and self.pages.first < rank:
+            return None  # the next one has to be read
         heappop(self.returned)
         return entry
 
@@ -187,6 +287,7 @@ class Waiting:
         if self.rich is not None:
             self.rich.remove(entries)
             return
+        self.leave_pages(entries)
         ids = {entry[0] for entry in entries}
         if len(self.ready) >= len(ids) and not self.returned:
             head = [self.ready.popleft() for _ in range(len(ids))]
@@ -197,8 +298,16 @@ class Waiting:
         heapify(self.returned)
         self.ready = deque(entry for entry in self.ready if entry[0] not in ids)
 
+    def clear_pages(self) -> Pages | None:
+        """Take out everything that waits on disk only."""
+        pages, self.pages = self.pages, None
+        if pages is not None:
+            self.live -= pages.count
+            self.size_bytes -= pages.size_bytes
+        return pages
+
     def clear(self) -> list[Entry]:
-        """Take out everything that waits or is delayed."""
+        """Take out everything that waits in memory or is delayed."""
         delayed = [entry for _, _, entry in self.delayed]
         entries = [*self.entries(), *delayed]
         self.delayed.clear()
@@ -222,14 +331,23 @@ class Waiting:
         """What `drop_oldest` would take out: nothing where all that waits is not enough."""
         short = self.live + count - self.max_messages
         short_bytes = self.size_bytes + size_bytes - self.max_bytes
+        while short > 0 or short_bytes > 0:
+            dropped = self._oldest(short, short_bytes)
+            if dropped or not self.read_next():
+                return dropped
+        return []
+
+    def _oldest(self, short: int, short_bytes: int) -> list[Entry]:
+        first_paged = FOREVER_NS if self.pages is None else self.pages.first
         dropped: list[Entry] = []
-        if short > 0 or short_bytes > 0:
-            for entry in self._oldest_first():
-                dropped.append(entry)
-                short -= 1
-                short_bytes -= size_of(entry)
-                if short <= 0 and short_bytes <= 0:
-                    return dropped
+        for entry in self._oldest_first():
+            if entry[0] > first_paged:
+                break
+            dropped.append(entry)
+            short -= 1
+            short_bytes -= size_of(entry)
+            if short <= 0 and short_bytes <= 0:
+                return dropped
         return []
 
     def _oldest_first(self) -> Iterable[Entry]:
@@ -303,6 +421,8 @@ class Waiting:
         """From now on this queue is more than first in, first out (see `rich`)."""
         if self.rich is not None:
             return self.rich
+        while self.read_next():
+            pass
         self.rich = rich = RichOrder(self.policy, self.delayed, self._out(), self.look)
         for _, entry in self.returned:
             rich.arrive(entry, 0)

@@ -66,21 +66,22 @@ TYPE_REMEMBERED: Final = 11
 PUT_KINDS: Final = 1
 PUT_HEADERS: Final = 2
 PUT_TRAITS: Final = 4
+PUT_CARRIED: Final = 8
 SETTLED_RUN: Final = 1
 MAX_RUN: Final = 1 << 24
 """Ids in one run: it costs 16 bytes whatever its length, so what it may ask for is bounded."""
 
-_PUT = struct.Struct("<IIQQQ")
+PUT_FIELDS = struct.Struct("<IIQQQ")
 _COUNTED = struct.Struct("<II")
 _TWO_U64 = struct.Struct("<QQ")
 _U64 = struct.Struct("<Q")
 _DECLARED = struct.Struct("<II")
 _MOVED = struct.Struct("<IIQ")
-_COPIED = struct.Struct("<IIQQQQ")
+COPIED_FIELDS = struct.Struct("<IIQQQQ")
 _BOUND = struct.Struct("<IIII")
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
-_decode_traits = msgspec.msgpack.Decoder(Traits).decode
+decode_traits = msgspec.msgpack.Decoder(Traits).decode
 _decode_policy = msgspec.msgpack.Decoder(QueuePolicy).decode
 
 Parts = list[bytes]
@@ -97,9 +98,9 @@ def _encode_put(record: Put, parts: Parts) -> None:
     ids, kinds, bodies, headers, traits = zip(*entries, strict=True)
     if ids[-1] - ids[0] != count - 1:
         raise ValueError("the ids of one put are consecutive")
-    flags, kind = 0, kinds[0]
+    flags, kind = PUT_CARRIED if record.carried else 0, kinds[0]
     columns = [
-        _PUT.pack(record.queue, count, record.producer, record.sequence, ids[0]),
+        PUT_FIELDS.pack(record.queue, count, record.producer, record.sequence, ids[0]),
         u32s(map(len, bodies)),
     ]
     extras: Parts = []
@@ -123,10 +124,9 @@ def _encode_put(record: Put, parts: Parts) -> None:
 
 
 def _decode_put(data: bytes, start: int, end: int, flags: int, kind: int) -> Put:
-    queue, count, producer, sequence, first = _PUT.unpack_from(data, start)
-    if not count or flags & ~7 or kind > 255:
-        raise BadRecord("a put that is empty or of a kind that is not known")
-    sizes, at = read_u32s(data, start + _PUT.size, count, end)
+    queue, count, producer, sequence, first = PUT_FIELDS.unpack_from(data, start)
+    _check_put(count, flags, kind)
+    sizes, at = read_u32s(data, start + PUT_FIELDS.size, count, end)
     kinds: Any = repeat(kind, count)
     header_sizes: Any = None
     traits_sizes: Any = None
@@ -143,11 +143,16 @@ def _decode_put(data: bytes, start: int, end: int, flags: int, kind: int) -> Put
         headers, at = read_blobs(data, at, header_sizes, end)
     if traits_sizes is not None:
         packed, at = read_blobs(data, at, traits_sizes, end)
-        traits = [_decode_traits(piece) if piece else None for piece in packed]
+        traits = [decode_traits(piece) if piece else None for piece in packed]
     _check_end(at, end)
     ids = range(first, first + count)
     entries: list[Entry] = list(zip(ids, kinds, bodies, headers, traits, strict=True))
-    return Put(queue, producer, sequence, entries)
+    return Put(queue, producer, sequence, entries, bool(flags & PUT_CARRIED))
+
+
+def _check_put(count: int, flags: int, kind: int) -> None:
+    if not count or flags & ~(PUT_KINDS | PUT_HEADERS | PUT_TRAITS | PUT_CARRIED) or kind > 255:
+        raise BadRecord("a put that is empty or of a kind that is not known")
 
 
 def _encode_settled(record: Settled, parts: Parts) -> None:
@@ -221,7 +226,7 @@ def _encode_moved(record: Moved, parts: Parts) -> None:
 def _decode_moved(data: bytes, start: int, end: int, flags: int, kind: int) -> Moved:
     queue, target, message_id = _MOVED.unpack_from(data, start)
     _check_plain(end, end, flags, kind)
-    return Moved(queue, target, message_id, _decode_traits(data[start + _MOVED.size : end]))
+    return Moved(queue, target, message_id, decode_traits(data[start + _MOVED.size : end]))
 
 
 def _encode_declared(record: Declared, parts: Parts) -> None:
@@ -264,22 +269,25 @@ def _encode_copied(record: Copied, parts: Parts) -> None:
     traits = record.entry[4]
     packed = b"" if traits is None else _encode_msgpack(traits)
     body = (
-        _COPIED.pack(record.queue, 0, record.producer, record.sequence, record.entry[0], record.of)
+        COPIED_FIELDS.pack(
+            record.queue, 0, record.producer, record.sequence, record.entry[0], record.of
+        )
         + packed
     )
     parts.append(RECORD_HEADER.pack(TYPE_COPIED, 0, 0, len(body)) + body)
 
 
 def _decode_copied(data: bytes, start: int, end: int, flags: int, kind: int) -> Copied:
-    """A copy whose entry has no body yet: `_complete` gives it the original's."""
-    queue, zero, producer, sequence, message_id, of = _COPIED.unpack_from(data, start)
+    """A copy whose entry has no body yet: `complete` gives it the original's."""
+    queue, zero, producer, sequence, message_id, of = COPIED_FIELDS.unpack_from(data, start)
     _check_plain(end, end, flags, kind | zero)
-    packed = data[start + _COPIED.size : end]
-    traits = _decode_traits(packed) if packed else None
+    packed = data[start + COPIED_FIELDS.size : end]
+    traits = decode_traits(packed) if packed else None
     return Copied(queue, producer, sequence, (message_id, 0, b"", b"", traits), of)
 
 
-def _complete(copied: Copied, before: list[Record]) -> None:
+def complete(copied: Copied, before: list[Record]) -> None:
+    """Give a copy what its original has, a put of its frame. Raises BadRecord."""
     for record in reversed(before):
         if isinstance(record, Put):
             index = copied.of - record.entries[0][0]
@@ -351,7 +359,7 @@ _ENCODERS: Final[dict[type, Callable[[Any, Parts], None]]] = {
     Bound: _encode_bound,
     Remembered: _encode_remembered,
 }
-_DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
+DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
     TYPE_OPENED: _decode_opened,
     TYPE_CLOSED: _decode_closed,
     TYPE_DECLARED: _decode_declared,
@@ -366,15 +374,25 @@ _DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
 }
 
 
-def encode_payload(records: list[Record]) -> bytes:
+def encode_payload(records: list[Record], offsets: list[int] | None = None) -> bytes:
     """A frame's payload: the records one after the other, zeros to a multiple of 8 bytes.
+
+    ``offsets`` is given where each record begins.
 
     Raises:
         ValueError: a record holds what the log cannot (columns of unequal length, say).
     """
     parts: Parts = []
-    for record in records:
-        _ENCODERS[type(record)](record, parts)
+    if offsets is None:
+        for record in records:
+            _ENCODERS[type(record)](record, parts)
+    else:
+        at = 0
+        for record in records:
+            offsets.append(at)
+            begin = len(parts)
+            _ENCODERS[type(record)](record, parts)
+            at += RECORD_HEADER_BYTES + RECORD_HEADER.unpack_from(parts[begin])[3]
     payload = b"".join(parts)
     return payload + padding(len(payload)) if len(payload) % FRAME_ALIGN else payload
 
@@ -394,14 +412,14 @@ def decode_payload(data: bytes, start: int, end: int, count: int) -> list[Record
             kind_of_record, flags, kind, length = RECORD_HEADER.unpack_from(data, at)
             at += RECORD_HEADER_BYTES
             stop = at + length
-            decode = _DECODERS.get(kind_of_record)
+            decode = DECODERS.get(kind_of_record)
             if decode is None:
                 raise BadRecord(f"record type {kind_of_record} is not known")
             if stop > end:
                 raise BadRecord("a record is cut short")
             record = decode(data, at, stop, flags, kind)
             if isinstance(record, Copied):
-                _complete(record, records)
+                complete(record, records)
             records.append(record)
             at = stop
     except (struct.error, msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:

@@ -77,6 +77,8 @@ def read_blobs(data: bytes, start: int, sizes: Sequence[int], end: int) -> tuple
 
 def is_run(ids: Sequence[int]) -> bool:
     """Whether the ids are consecutive and growing."""
+    if isinstance(ids, range):
+        return ids.step == 1
     first = ids[0]
     if ids[-1] - first != len(ids) - 1:
         return False

@@ -14,6 +14,7 @@ from typing import Final
 from posthouse.clock import SystemClock
 from posthouse.errors import PosthouseError
 from posthouse.journal.attempts import Attempts
+from posthouse.journal.checkpoints import Checkpoints
 from posthouse.journal.codec import size_bound
 from posthouse.journal.disk import DiskLatched
 from posthouse.journal.format import FLAG_MARKER, FRAME_ALIGN, FRAME_HEADER_BYTES, SETTLE_BYTES
@@ -67,6 +68,7 @@ class GroupCommit(ABC):
         self._group_operations = options.group_operations
         self.instant = False
         self.failure: PosthouseError | None = None
+        self.on_quiet: Callable[[], None] = lambda: None
         self._halt = Halt(log.directory)
         self._live = log.live
         self._oldest = log.oldest
@@ -101,6 +103,10 @@ class GroupCommit(ABC):
             advance=self._advance,
             failed=self._fail,
         )
+        self._checkpoints = Checkpoints(
+            log.unchecked, maker=log.maker, submit=writer.submit, made=disk.checkpoints.add
+        )
+        self._checkpoints.work()
         self.room = 0
         self.settle_room = 0
         self._recount()
@@ -249,6 +255,8 @@ class GroupCommit(ABC):
             if not waiter.done():
                 waiter.set_result(None)
         self._advance_oldest()
+        if group.roll is not None:
+            self._checkpoints.sealed(group.segment - 1)
         self._upkeep.reclaim(group.oldest)
         self._upkeep.work()
         if self._open is not None and not self._pipeline.in_flight:
@@ -270,6 +278,7 @@ class GroupCommit(ABC):
 
     def _mark(self) -> None:
         """The log is idle: say durably that all before this is on disk."""
+        self.on_quiet()
         if not self._room.fits(FRAME_HEADER_BYTES):
             return  # on a full disk; it is not worth failing for
         marker = Group(FRAME_HEADER_BYTES)
@@ -344,6 +353,7 @@ class GroupCommit(ABC):
         self.room = self.settle_room = _HALTED
         self._log.disk.latch(error)
         self._idle.stop()
+        self._checkpoints.stop()
         self._stop_gathering()
         groups = self._pipeline.give_up()
         if self._open is not None:

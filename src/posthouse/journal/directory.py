@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from posthouse.errors import AlreadyOpen, LogDamaged, LogUnreadable
 from posthouse.journal.files import Files
 from posthouse.journal.format import (
+    CHECKPOINT_NAME,
     FORMAT_NAME,
     FORMAT_TEXT,
     FORMAT_VERSION,
@@ -16,6 +17,7 @@ from posthouse.journal.format import (
     SEGMENT_NAME,
     SPARE_NAME,
     TEMPORARY,
+    checkpoint_name,
     format_text,
     segment_name,
 )
@@ -29,6 +31,7 @@ class Listing:
         formatted: there is a FORMAT file.
         segments: numbers, growing.
         spares: numbers, growing.
+        checkpoints: numbers of the segments that have one.
         leftovers: names of temporary files, which nothing refers to.
         foreign: names that are not ours.
     """
@@ -36,6 +39,7 @@ class Listing:
     formatted: bool = False
     segments: list[int] = field(default_factory=list)
     spares: list[int] = field(default_factory=list)
+    checkpoints: list[int] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
     foreign: list[str] = field(default_factory=list)
 
@@ -49,9 +53,12 @@ def list_directory(files: Files, directory: str) -> Listing:
     """Sort the names in the directory by meaning."""
     listing = Listing()
     for name in files.listdir(directory):
+        checkpoint = CHECKPOINT_NAME.fullmatch(name)
         segment, spare = SEGMENT_NAME.fullmatch(name), SPARE_NAME.fullmatch(name)
         if segment is not None and segment_name(int(segment[1])) == name:
             listing.segments.append(int(segment[1]))
+        elif checkpoint is not None and checkpoint_name(int(checkpoint[1])) == name:
+            listing.checkpoints.append(int(checkpoint[1]))
         elif spare is not None:
             listing.spares.append(int(spare[1]))
         elif name == FORMAT_NAME:
@@ -70,6 +77,7 @@ def _is_ours(name: str) -> bool:
         name in (FORMAT_NAME, RING_NAME)
         or SPARE_NAME.fullmatch(name) is not None
         or SEGMENT_NAME.fullmatch(name) is not None
+        or CHECKPOINT_NAME.fullmatch(name) is not None
     )
 
 

@@ -20,6 +20,7 @@ from posthouse.journal.format import (
     SPARE_NAME,
     TEMPORARY,
     SegmentHeader,
+    checkpoint_name,
     seed_of,
     segment_name,
     spare_name,
@@ -60,6 +61,7 @@ class Disk:
         self.synced = 0
         self.size_bytes = 0
         self.failed: OSError | None = None
+        self.checkpoints: set[int] = set()
 
     def adopt(self, number: int, salt: int, position: int) -> None:
         """Go on writing into segment ``number`` at ``position``, where all before is synced."""
@@ -226,6 +228,9 @@ class Disk:
                 self._files.unlink(path)
             # Only when the directory is on disk may the spare's bytes be written over.
             self._files.fsync_dir(self._directory)
+            if number in self.checkpoints:
+                self.checkpoints.remove(number)
+                self._files.unlink(path_in(self._directory, checkpoint_name(number)))
             return spare
 
     def begin(

@@ -21,6 +21,7 @@ LOCK_NAME: Final = "LOCK"
 RING_NAME: Final = "attempts.ring"
 TEMPORARY: Final = ".tmp"
 SEGMENT_NAME: Final = re.compile(r"([0-9]{8,18})\.seg", re.ASCII)
+CHECKPOINT_NAME: Final = re.compile(r"([0-9]{8,18})\.ckp", re.ASCII)
 SPARE_NAME: Final = re.compile(r"spare-([0-9]{1,18})", re.ASCII)
 FORMAT_TEXT: Final = re.compile(rb"posthouse log\nformat ([0-9]{1,9})\n")
 
@@ -28,6 +29,9 @@ SEGMENT_MAGIC: Final = b"\x89PHSEG\r\n"
 SEGMENT_HEADER: Final = struct.Struct("<8sHHIQQQQQQQ")
 SEGMENT_HEADER_BYTES: Final = 72
 MIN_SEGMENT_BYTES: Final = 64 * 1024
+
+CHECKPOINT_MAGIC: Final = b"\x89PHCKP\r\n"
+CHECKPOINT_VERSION: Final = 1
 
 FRAME_MAGIC: Final = b"\xf5PHF"
 FRAME_HEADER: Final = struct.Struct("<4sIIIIIQQQ")
@@ -87,6 +91,11 @@ def seed_of(salt: int) -> int:
 def segment_name(number: int) -> str:
     """The file name of a segment."""
     return f"{number:08d}.seg"
+
+
+def checkpoint_name(number: int) -> str:
+    """The file name of a segment's checkpoint."""
+    return f"{number:08d}.ckp"
 
 
 def spare_name(number: int) -> str:

@@ -21,12 +21,16 @@ class Group:
             cancels nobody else.
         sequence, segment, oldest, flags, roll, frame: its place in the log, given when it is
             sealed.
+        offset, offsets: where its frame stands in the segment, and each record in the frame;
+            known when it is durable.
     """
 
     __slots__ = (
         "effects",
         "flags",
         "frame",
+        "offset",
+        "offsets",
         "oldest",
         "operations",
         "records",
@@ -45,6 +49,8 @@ class Group:
         self.waiters: list[asyncio.Future[None]] = []
         self.sequence = 0
         self.segment = 0
+        self.offset = 0
+        self.offsets: list[int] = []
         self.oldest = 0
         self.flags = 0
         self.roll: Roll | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from posthouse.errors import BrokerBug, PosthouseError, UnknownOutcome
 from posthouse.journal.codec import entries_bound, size_bound, traits_bound
@@ -77,6 +77,9 @@ class LogJournal(GroupCommit):
             carry=carry,
             now_ns=now_ns,
         )
+        self.reader = log.reader
+        self.live = log.live
+        self.options = log.options
         self._close_deadline_s = close_deadline_s
         # The two records open for merging; see `_forget_open_records`.
         self._entries: list[Entry] = []
@@ -170,8 +173,9 @@ class LogJournal(GroupCommit):
             self.hurry()
         for record in records:
             if isinstance(record, Put):
-                self._check_ids(record.entries[0][0])
-                self._next_id = record.entries[-1][0] + 1
+                if not record.carried:
+                    self._check_ids(record.entries[0][0])
+                    self._next_id = record.entries[-1][0] + 1
             elif isinstance(record, Copied):
                 self._check_ids(record.entry[0])
                 self._next_id = record.entry[0] + 1
@@ -246,6 +250,27 @@ class LogJournal(GroupCommit):
         if self._log.options.sync != "commit":
             await self._run(self._log.disk.sync)
 
+    # Reading, and what the log holds
+
+    def segments_bytes(self) -> int:
+        """What the log's segments take on disk, about; spares are not among them."""
+        options, live = self.options, self.live
+        return (live.newest - live.oldest) * options.segment_bytes + self._room.size_bytes
+
+    def submit(
+        self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
+        """Run a job that reads in the writer, then ``done(result, error)`` on the loop."""
+        self._writer.submit(job, done)
+
+    def read_failed(self, error: BaseException) -> None:
+        """What was written cannot be read: stop."""
+        self._fail(error)
+
+    def refuse(self) -> NoReturn:
+        """Raise what a journal that has stopped raises."""
+        self._halt.refuse()
+
     async def _run(self, job: Callable[[], Any]) -> None:
         """Run a job in the writer and wait for it."""
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -287,6 +312,7 @@ class LogJournal(GroupCommit):
             self.room = self.settle_room = _NONE
             self._upkeep.stop(self._halt.stopped)
             self._idle.stop()
+            self._checkpoints.stop()
             self._writer.submit(self._log.abandon, lambda result, error: None)
             self._writer.close(patience_s)
 
@@ -295,6 +321,7 @@ class LogJournal(GroupCommit):
             raise self._halt.stopped()
         # Nothing may follow the frame of the clean close.
         self._idle.stop()
+        self._checkpoints.stop()
         self._upkeep.stop(self._halt.stopped)
         # Now, not after the flush: a take that is refused meanwhile may have counted an attempt.
         facts = self._snapshot()

@@ -9,7 +9,9 @@ import errno
 from collections.abc import Callable
 
 from posthouse.errors import LogUnreadable, PosthouseError, StorageFailed, StorageFull
+from posthouse.journal.absorb import Sink
 from posthouse.journal.catalog import Catalog
+from posthouse.journal.checkpoints import Maker
 from posthouse.journal.codec import encode_payload
 from posthouse.journal.directory import (
     Listing,
@@ -27,11 +29,13 @@ from posthouse.journal.format import (
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
+    checkpoint_name,
     segment_name,
     spare_name,
 )
 from posthouse.journal.live import LiveTable
 from posthouse.journal.options import LogOptions, Roll, SealedFrame, Spare
+from posthouse.journal.reader import Reader
 from posthouse.journal.recovery import Recovered, Recovery, RecoveryReport, read_segment
 from posthouse.journal.ring import Ring, RingReplay, read_ring
 from posthouse.records import Opened, Record
@@ -52,6 +56,8 @@ class Log:
         last_id: the highest message id the log knows of; 0 for none.
         disk: its segments' files, for the writer.
         ring: its attempts ring, for the loop.
+        reader: reads messages back.
+        unchecked: sealed segments that had no sound checkpoint when the log was opened.
         live: live messages per segment.
         spares: prewritten files.
         opened, catalog: what every new segment begins with.
@@ -67,11 +73,13 @@ class Log:
         self.report = report
         self.disk = Disk(files, directory, options)
         self.spares: list[Spare] = []
+        self.unchecked: list[int] = []
         self.live = LiveTable(1)
         self.opened = Opened(1, 0)
         self.catalog = Catalog()
         self.next_sequence = 1
         self.oldest = 1
+        self.reader = Reader(files, directory)
         self.ring = Ring(files, directory, options.ring_slots)
         self._files = files
         self._lock: int | None = lock
@@ -85,6 +93,10 @@ class Log:
     def last_id(self) -> int:
         """The highest message id the log knows of; 0 for none."""
         return self.live.last_id
+
+    def maker(self, number: int) -> Maker:
+        """Makes the checkpoint of a sealed segment."""
+        return Maker(self._files, self.directory, number)
 
     def catalog_records(self) -> list[Record]:
         """What a segment begins with: the last opening and every queue so far."""
@@ -111,11 +123,13 @@ def open_log(
     apply: Callable[[Record], None],
     now_ns: int,
     progress: Callable[[int, int], None] | None = None,
+    sink: Sink | None = None,
 ) -> Log:
     """Open the log in ``directory``, or make one there.
 
     Every record is given to ``apply`` in order, then the deliveries that only the attempts ring
     knows. The new `Opened` is durable on return and is not given to ``apply``.
+    With a ``sink``, that gets what the segments come to instead, and ``apply`` nothing.
     ``progress(segments read, segments)`` is told how far recovery is.
 
     Raises:
@@ -129,7 +143,7 @@ def open_log(
         files.mkdir(directory)
         log = Log(directory, files, options, RecoveryReport(), take_lock(files, directory))
         try:
-            _open(log, files, apply, now_ns, progress)
+            _open(log, files, apply if sink is None else sink.apply, now_ns, progress, sink)
         except BaseException:
             log.abandon()
             raise
@@ -154,6 +168,7 @@ def _open(
     apply: Callable[[Record], None],
     now_ns: int,
     progress: Callable[[int, int], None] | None,
+    sink: Sink | None,
 ) -> None:
     directory = log.directory
     listing = list_directory(files, directory)
@@ -164,7 +179,9 @@ def _open(
         check_format(files, directory)
         check_segments(listing, directory)
         replay = RingReplay(read_ring(files, directory))
-        recovered = Recovery(files, directory, listing, replay, apply, log.report, progress).run()
+        recovery = Recovery(files, directory, listing, replay, apply, log.report, progress, sink)
+        recovered = recovery.run()
+        log.unchecked = recovery.unchecked
         log.spares = _sound_spares(files, directory, listing)
         _tidy(log, files, listing)
         _resume(log, recovered, replay, apply, now_ns)
@@ -207,6 +224,12 @@ def _tidy(log: Log, files: Files, listing: Listing) -> None:
     """Remove temporary files: a file that the log refers to has its final name."""
     for name in listing.leftovers:
         files.unlink(path_in(log.directory, name))
+    for number in listing.checkpoints:
+        # A crash may have come between a segment's leaving and its checkpoint's.
+        if number in listing.segments:
+            log.disk.checkpoints.add(number)
+        else:
+            files.unlink(path_in(log.directory, checkpoint_name(number)))
     for spare in log.spares:
         log.disk.note_spare(spare.name)
 

@@ -38,6 +38,13 @@ class LogOptions:
             With the last two a group counts as durable once it is written: it survives the
             process, not the machine.
         interval_s: seconds between syncs with ``sync="interval"`` (default 0.05 s).
+        cache_bytes: so much of the messages that wait is kept in memory, over all queues, and a
+            small share of each queue; the rest is read back when its turn comes (default 64 MiB).
+        compact_share: the oldest segment is compacted when less of what was put there lives
+            (default 0.25), and whenever the log takes more than twice the live bytes and two
+            segments.
+        compact_bytes_s: so much is written again in a second by compaction, at most (default
+            32 MiB); 0: it is off.
         salt: draws a segment's salt, 64 random bits.
 
     Raises:
@@ -54,6 +61,9 @@ class LogOptions:
     spares: int = 2
     sync: Literal["commit", "interval", "os"] = "commit"
     interval_s: float = 0.05
+    cache_bytes: int = 64 * MIB
+    compact_share: float = 0.25
+    compact_bytes_s: int = 32 * MIB
     salt: Callable[[], int] = _salt
 
     def __post_init__(self) -> None:
@@ -65,6 +75,9 @@ class LogOptions:
             ("group_operations", 1, 1_000_000),
             ("pending_bytes", 4096, 1 << 32),
             ("spares", 0, 1000),
+            ("cache_bytes", 0, 1 << 40),
+            ("compact_share", 0, 1),
+            ("compact_bytes_s", 0, 1 << 40),
         ):
             value = getattr(self, name)
             if not least <= value <= most:

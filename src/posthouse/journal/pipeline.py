@@ -30,8 +30,10 @@ _SMALL_BYTES: Final = 128 * 1024
 
 
 def _encode(group: Group) -> SealedFrame:
+    offsets: list[int] = []
+    group.offsets = offsets
     return SealedFrame(
-        encode_payload(group.records),
+        encode_payload(group.records, offsets),
         len(group.records),
         group.sequence,
         group.flags,
@@ -96,7 +98,9 @@ class Pipeline:
 
     def _write(self, group: Group) -> int:
         frame = group.frame if group.frame is not None else _encode(group)
-        return self._disk.write(frame, group.roll)
+        used = self._disk.write(frame, group.roll)
+        group.offset = self._disk.position - used
+        return used
 
     def _may_be_quick(self) -> bool:
         if self._usual_ns <= _QUICK_NS:

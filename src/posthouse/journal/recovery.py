@@ -7,14 +7,18 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from posthouse.errors import LogDamaged, LogUnreadable
+from posthouse.journal.absorb import Absorber, Sink
 from posthouse.journal.catalog import Catalog
-from posthouse.journal.codec import decode_payload
+from posthouse.journal.checkpoint import read_checkpoint
+from posthouse.journal.codec import decode_payload, encode_payload
 from posthouse.journal.columns import BadRecord
+from posthouse.journal.digest import Digest
 from posthouse.journal.directory import Listing, path_in
 from posthouse.journal.files import Files
 from posthouse.journal.format import (
     FLAG_CATALOG,
     FORMAT_VERSION,
+    FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
     seed_of,
@@ -158,7 +162,14 @@ def read_header(files: Files, directory: str, number: int) -> SegmentHeader:
 
 
 class Recovery:
-    """One pass over a log, segment by segment."""
+    """One pass over a log, segment by segment.
+
+    Without a ``sink`` every record is given to ``apply``. With one it gets what the segments come
+    to, from their checkpoints where these are sound.
+
+    Attributes:
+        unchecked: sealed segments that had no sound checkpoint.
+    """
 
     def __init__(
         self,
@@ -169,6 +180,7 @@ class Recovery:
         apply: Callable[[Record], None],
         report: RecoveryReport,
         progress: Callable[[int, int], None] | None,
+        sink: Sink | None = None,
     ) -> None:
         self._files = files
         self._directory = directory
@@ -182,6 +194,8 @@ class Recovery:
         self._epoch = 0
         self._sequence = 1
         self._oldest = 0
+        self._absorber = None if sink is None else Absorber(sink, self._live, ring, self._catalog)
+        self.unchecked: list[int] = []
 
     def run(self) -> Recovered:
         """Read the log and apply its records in order.
@@ -196,6 +210,11 @@ class Recovery:
             last = index == len(self._numbers) - 1
             following = None if last else read_header(self._files, self._directory, number + 1)
             end = None if following is None else following.previous_end
+            if following is not None and self._absorber is not None:
+                header = self._sealed(number, expected, salt, following, self._absorber)
+                salt, expected = header.salt, self._sequence
+                self._tell(index + 1)
+                continue
             segment = read_segment(self._files, self._directory, number, end, expected)
             if salt and segment.header.previous_salt != salt:
                 raise LogDamaged(segment.path, 0, "it does not follow the segment before it")
@@ -208,9 +227,80 @@ class Recovery:
             self._check(segment, end)
             self._replay(segment, segment.scan.frames, number)
             expected = self._sequence
-            if self._progress is not None:
-                self._progress(index + 1, len(self._numbers))
+            self._tell(index + 1)
         raise AssertionError("a log has a last segment")
+
+    def _tell(self, done: int) -> None:
+        if self._progress is not None:
+            self._progress(done, len(self._numbers))
+
+    def _sealed(
+        self,
+        number: int,
+        expected: int | None,
+        salt: int,
+        following: SegmentHeader,
+        absorber: Absorber,
+    ) -> SegmentHeader:
+        """Take in a segment that another one follows, by its checkpoint if it has a sound one."""
+        header = read_header(self._files, self._directory, number)
+        end = following.previous_end
+        digest = None
+        path = path_in(self._directory, segment_name(number))
+        fits = expected is None or header.first_sequence == expected
+        if fits and header.version == FORMAT_VERSION and header.number == number:
+            digest = read_checkpoint(self._files, self._directory, header, end)
+        if digest is None:
+            segment = read_segment(self._files, self._directory, number, end, expected)
+            self._check(segment, end)
+            digest = Digest(number, header.first_sequence)
+            digest.take(path, segment.data, segment.scan.frames)
+            self.unchecked.append(number)
+        if salt and header.previous_salt != salt:
+            raise LogDamaged(path, 0, "it does not follow the segment before it")
+        self._live.newest = number
+        self._live.last_id = max(self._live.last_id, header.last_id)
+        self._absorb(absorber, digest, number)
+        self._report.segments += 1
+        return header
+
+    def _absorb(
+        self, absorber: Absorber, digest: Digest, number: int, *, noted: bool = False
+    ) -> None:
+        if not noted:
+            absorber.note(digest, number)
+        absorber.tell(digest, number, oldest=number == self._numbers[0])
+        self._epoch = absorber.epoch
+        self._sequence = digest.next_sequence
+        self._oldest = digest.oldest
+        self._report.frames += digest.frames
+        self._report.records += digest.records
+
+    def _absorb_last(
+        self,
+        absorber: Absorber,
+        segment: Segment,
+        kept: list[Frame],
+        tail: list[Frame],
+        *,
+        append: bool,
+    ) -> None:
+        """Take in the last segment; its tail stands in a new one then, unless ``append``."""
+        number = segment.header.number
+        first = Digest(number, segment.header.first_sequence)
+        first.take(segment.path, segment.data, [*kept, *tail] if append else kept)
+        self._absorb(absorber, first, number)
+        self._report.segments += 1 if segment.scan.frames else 0
+        if append or not tail:
+            return
+        moved = Digest(number + 1, first.next_sequence, first.oldest)
+        moved.take(segment.path, segment.data, tail)
+        absorber.note(moved, number + 1)
+        # Now it is known what stands before them there.
+        catalog = [Opened(absorber.epoch, 0), *self._catalog.records()]
+        start = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + len(encode_payload(catalog))
+        moved.shift(start - tail[0].offset)
+        self._absorb(absorber, moved, number + 1, noted=True)
 
     def _check(self, segment: Segment, end: int | None) -> Verdict:
         scan = segment.scan
@@ -239,16 +329,18 @@ class Recovery:
         cut_at = max(scan.durable_upto, segment.header.published)
         kept = [frame for frame in scan.frames if frame.offset < cut_at]
         tail = scan.frames[len(kept) :]
-        self._replay(segment, kept, number)
-        self._replay(segment, tail, number if append else number + 1)
+        if self._absorber is not None:
+            self._absorb_last(self._absorber, segment, kept, tail, append=append)
+        else:
+            self._replay(segment, kept, number)
+            self._replay(segment, tail, number if append else number + 1)
         if not append:
             self._report.clean = False
             self._report.truncated_at = (segment.path, scan.stop)
             self._report.truncated_bytes = scan.torn_bytes
         if self._oldest < self._numbers[0]:
             self._refuse_missing(segment, append)
-        if self._progress is not None:
-            self._progress(len(self._numbers), len(self._numbers))
+        self._tell(len(self._numbers))
         return Recovered(
             last=segment,
             append=append,
@@ -295,7 +387,11 @@ class Recovery:
         """Keep what the log itself must know of a record."""
         match record:
             case Put():
-                self._live.put(number, record.entries[0][0], len(record.entries))
+                first_id, count = record.entries[0][0], len(record.entries)
+                if record.carried:
+                    self._live.carry(number, first_id, count)
+                else:
+                    self._live.put(number, first_id, count)
             case Copied():
                 self._live.put(number, record.entry[0], 1)
             case Settled():

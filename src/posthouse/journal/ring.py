@@ -90,6 +90,19 @@ class RingReplay:
             else:
                 del self._seen[rank]
 
+    def settled(self, first: int, last: int) -> None:
+        """The messages with ids from the first to the last are gone for good."""
+        seen, ranks = self._seen, self._ranks
+        if not seen:
+            return
+        if last - first < len(seen):
+            gone = list(range(first, last + 1))
+        else:
+            gone = [number for number in (*seen, *ranks) if first <= number <= last]
+        for message_id in gone:
+            seen.pop(message_id, None)
+            seen.pop(ranks.get(message_id, 0), None)
+
     def deliveries(self, epoch: int) -> list[Delivered]:
         """What is left of this epoch, by queue and rank."""
         low = epoch & _EPOCH_MASK

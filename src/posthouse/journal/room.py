@@ -130,7 +130,8 @@ class Room:
         """A group of these records was sealed: the settlements it will need, or that it is."""
         for record in records:
             if isinstance(record, Put):
-                self.live += len(record.entries)
+                if not record.carried:
+                    self.live += len(record.entries)
             elif isinstance(record, Copied):
                 self.live += 1
             elif isinstance(record, Settled):

@@ -7,8 +7,9 @@ taken or acted on is looked up again in the step that does it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from heapq import merge
+from itertools import accumulate, chain
 from operator import itemgetter
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from posthouse.core import acting, selecting
 from posthouse.core.filters import Filter
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
+from posthouse.core.pages import Page
 from posthouse.core.waiting import size_of
+from posthouse.errors import LogDamaged
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.records import Entry, Moved, Record
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, shut_down_error
@@ -59,16 +62,102 @@ class FindPort(PortBase):
         start: Any = None
         if after is not None:
             start = after if "priority" in order else after[0]
+        pages = self._pages(backwards=order.startswith("-"))
         found: list[tuple[Entry, int]] = []
-        for entry in self._matching(where, selecting.in_steps(entries, key, start)):
-            if entry is None:
-                await self._pause()
-                continue
+        async for entry in self._looked_through(where, entries, key, start, pages=pages):
             found.append((entry, state.attempts.get(rank_of(entry), 0)))
             if len(found) == most:
                 last = key(entry)
                 return found, last if isinstance(last, tuple) else (last,)
         return found, None
+
+    def _pages(self, *, backwards: bool = False) -> list[Page]:
+        """What waits on disk only."""
+        pages = self._state.pages
+        if pages is None:
+            return []
+        return list(reversed(pages)) if backwards else list(pages)
+
+    async def _looked_through(
+        self,
+        where: Filter | None,
+        entries: list[Entry],
+        key: selecting.Key,
+        start: Any = None,
+        *,
+        pages: list[Page],
+        skip: set[int] | None = None,
+    ) -> AsyncIterator[Entry]:
+        """What matches of messages in memory and on disk, by the key (None: as they are).
+
+        Lets the loop have its turn after each step's work. The pages are in the key's order.
+        """
+        memory = selecting.in_steps(entries, key, start)
+        if pages and key is None:
+            key = rank_of
+        for page in pages:
+            assert key is not None
+            if start is not None and not self._reaches(page, key, start):
+                continue
+            part = sorted(await self._read_page(page), key=key)
+            if start is not None:
+                part = [entry for entry in part if key(entry) > start]
+            if not part:
+                continue
+            last = key(part[-1])
+            before: list[Entry] = []
+            for entry in memory:
+                if entry is None:
+                    await self._pause()
+                elif key(entry) > last:
+                    memory = chain((entry,), memory)
+                    break
+                else:
+                    before.append(entry)
+            both: Iterator[Entry] = merge(before, part, key=key)
+            for entry in self._matching(where, both, skip):
+                if entry is None:
+                    await self._pause()
+                else:
+                    yield entry
+        for entry in self._matching(where, memory, skip):
+            if entry is None:
+                await self._pause()
+            else:
+                yield entry
+
+    @staticmethod
+    def _reaches(page: Page, key: Callable[[Entry], Any], start: Any) -> bool:
+        """Whether the page may have messages above ``start``."""
+        if not page.count:
+            return False
+        ends: list[Entry] = [(each, 0, b"", b"", None) for each in (page.first, page.last)]
+        return any(key(entry) > start for entry in ends)
+
+    async def _read_page(self, page: Page) -> list[Entry]:
+        """The messages of a page that was the queue's a while ago; those that left may be in it."""
+        pager = self._engine.pager
+        if page.loaded is not None or not page.count or pager is None:
+            await self._pause()
+            return page.loaded or []
+        arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
+
+        def done(found: list[list[Entry]] | None, error: BaseException | None) -> None:
+            if arrived.done():
+                return
+            if found is not None:
+                arrived.set_result(found)
+            else:
+                arrived.set_exception(error or OSError("the writer returned nothing"))
+
+        pager.fetch(self._state.number, [page], done)
+        try:
+            return (await arrived)[0]
+        except (LogDamaged, OSError):
+            self._check_stopped()
+            if page.loaded is not None or not page.count:
+                return page.loaded or []  # it left memory and the log meanwhile
+            return pager.read(self._state.number, page)  # fails the same way, and stops the broker
 
     async def _pause(self) -> None:
         await asyncio.sleep(0)
@@ -171,15 +260,12 @@ class FindPort(PortBase):
             entries, key = chosen, selecting.order_key(state)
         batch: list[Entry] = []
         done = 0
-        for entry in self._matching(where, selecting.in_steps(entries, key)):
-            if entry is not None:
-                if may is None or may(entry):
-                    batch.append(entry)
-                continue
-            if len(batch) > self._batch(again=again):
+        async for entry in self._looked_through(where, entries, key, pages=self._pages()):
+            if may is None or may(entry):
+                batch.append(entry)
+            if len(batch) > SCAN_MESSAGES // 4 and len(batch) > self._batch(again=again):
                 done += await self._act_on(batch, act, each_bytes, again=again)
                 batch = []
-            await self._pause()
         done += await self._act_on(batch, act, each_bytes, again=again)
         group = engine.journal.last_group()
         if done and group is not None:
@@ -284,12 +370,10 @@ class FindPort(PortBase):
         if state.rich is not None and not state.rich.available(self._engine.now_ns()):
             self._engine.schedule(self._lane)
             return None
-        for part in self._parts(where):
+        for entries, key, pages in self._parts(where):
             wanted: list[Entry] = []
-            for entry in self._matching(where, part, skip):
-                if entry is None:
-                    await self._pause()
-                    continue
+            part = self._looked_through(where, entries, key, pages=pages, skip=skip)
+            async for entry in part:
                 wanted.append(entry)
                 if len(wanted) >= most:
                     taken = self._take_of(wanted, most_bytes, lease_ns)
@@ -302,18 +386,20 @@ class FindPort(PortBase):
                 return taken
         return None
 
-    def _parts(self, where: Filter) -> Iterator[Iterable[Entry | None]]:
+    def _parts(self, where: Filter) -> Iterator[tuple[list[Entry], selecting.Key, list[Page]]]:
         """What to look through for `select`, in order, part by part."""
         state = self._state
         chosen = selecting.candidates(state, where)
         if chosen is not None:
-            yield selecting.in_steps(chosen, selecting.order_key(state))
+            yield chosen, selecting.order_key(state), []
             return
         # The head first: most of the time that is enough, and no copy of the rest is made.
-        head = selecting.next_standing(state, SCAN_MESSAGES)
-        yield head
-        if len(head) == SCAN_MESSAGES:
-            yield selecting.in_steps(*selecting.standing(state))
+        if not state.dry and not (state.pages is not None and state.returned):
+            head = selecting.next_standing(state, SCAN_MESSAGES)
+            yield head, None, []
+            if len(head) < SCAN_MESSAGES and state.pages is None:
+                return
+        yield *selecting.standing(state), self._pages()
 
     def _take_of(
         self, entries: list[Entry], most_bytes: int, lease_ns: int

@@ -11,6 +11,8 @@ from itertools import islice
 from typing import Final
 
 from posthouse.core.orders import rank_of
+from posthouse.core.paged import settling_runs
+from posthouse.journal.format import SETTLE_BYTES
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, shut_down_error
@@ -57,6 +59,12 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         if state.rich is None:
             entries = [entry for _, entry in sorted(state.returned)[:most]]
             entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
+            on_disk = most - len(state.ready)
+            for page in self._pages():
+                if on_disk <= 0:
+                    break
+                entries += [each for each in await self._read_page(page) if page.holds(each[0])]
+                on_disk -= page.count
             entries.sort(key=rank_of)
         else:
             entries = list(islice(state.rich.entries(), most))
@@ -67,7 +75,11 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         engine = self._engine
         engine.check_loop()
         state = self._state
-        engine.check_settle_room(settle_bytes(state.live))
+        paged = settling = 0
+        if state.pages is not None:
+            paged = state.pages.count
+            settling = SETTLE_BYTES * len(settling_runs(state.pages))
+        engine.check_settle_room(settle_bytes(state.live - paged) + settling)
         for entries in self._lane.reservations:
             self.restore(entries)
         count, records = engine.state.purge(state)

@@ -145,9 +145,15 @@ class SettlePort(PortBase):
         """Let the lease run ``timeout_ns`` from now. Raises LeaseExpired."""
         self._check_stopped()
         self._engine.check_loop()
-        if not self._state.extend(token, self._engine.now_ns() + timeout_ns):
+        if not self.prolong(token, timeout_ns):
             raise LeaseExpired(f"the lease on queue {self._state.name!r} has run out")
+
+    def prolong(self, token: int, timeout_ns: int) -> bool:
+        """`extend`, for who extends many; False: the lease has run out."""
+        if not self._state.extend(token, self._engine.now_ns() + timeout_ns):
+            return False
         self._engine.schedule(self._lane)
+        return True
 
     def ack_step(self, token: int, message_id: int) -> SettleStep:
         """An ack as a transaction's step."""

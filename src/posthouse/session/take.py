@@ -26,6 +26,11 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
+        if state.pages is not None:
+            self._read_ahead()
+            if state.dry:
+                # Here and now, for `get_nowait` comes this way too: one page, of a cold queue.
+                state.read_next()
         if not (state.ready or state.returned or state.rich or self._take_back()) or (
             not self._may_take
         ):
@@ -55,6 +60,8 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
+        if state.pages is not None and not self._read_ahead():
+            return None
         if not (state.ready or state.returned or state.rich or self._take_back()) or (
             not self._may_take
         ):
@@ -121,6 +128,8 @@ class TakePort(PortBase):
             return []
         engine = self._engine
         state = self._state
+        if state.pages is not None and not self._read_ahead():
+            return []
         if state.rich is not None:
             most = min(most, state.rich.prefetch)
         now_ns = engine.tick_ns or engine.tick()
@@ -166,6 +175,13 @@ class TakePort(PortBase):
         entries.clear()
         self._lane.wake_getters(count)
 
+    def _read_ahead(self) -> bool:
+        """Let what is on disk be read before it is needed; whether the next one is in memory."""
+        pager = self._engine.pager
+        if pager is not None:
+            pager.ahead(self._lane)
+        return not self._state.dry
+
     def _take_back(self) -> bool:
         """Nothing waits: put back half of what the fullest iterator has set aside, if any has.
 
@@ -173,7 +189,7 @@ class TakePort(PortBase):
         for ever, where a cancelled task's traceback keeps its iterator alive.
         """
         state = self._state
-        if not state.reserved or state.ready or state.returned:
+        if not state.reserved or state.ready or state.returned or state.pages is not None:
             return False
         if state.rich is not None and state.rich.available(self._engine.now_ns()):
             return False
@@ -214,4 +230,9 @@ class TakePort(PortBase):
             StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
         """
         self._check_takes()
+        state = self._state
+        if state.pages is not None:
+            self._read_ahead()
+        if state.ready:
+            return  # read from disk since the caller looked
         await self._lane.readable()

@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from posthouse.errors import BadArgument
-from posthouse.testing.judging.fate import Order, Policies
 from posthouse.testing.judging.judge import Judge
+from posthouse.testing.judging.policies import Order, Policies
 from posthouse.testing.trace import (
     Bindings,
     BindStarted,
@@ -149,12 +149,16 @@ class History:
         token: int,
         attempts: int,
         lease_s: float | None = None,
+        since_ns: int | None = None,
     ) -> None:
         """A message was handed out; ``lease_s`` is the lease's length, where it is known.
 
+        ``since_ns``: the engine's clock showed at least this when it did that, if it may have
+        been read before (it is read once a turn); rates are judged by it.
+
         Call it in the same step in which the message came, without an await between.
         """
-        self.add(Delivered(queue, message_id, body, token, attempts, lease_s))
+        self.add(Delivered(queue, message_id, body, token, attempts, lease_s, since_ns))
 
     def settle_started(
         self,
@@ -196,7 +200,11 @@ class History:
         return operation
 
     def redrive_started(self, queue: str) -> Operation:
-        """Dead letters of a queue are put back where they died."""
+        """Dead letters of a queue are put back where they died.
+
+        It is done when all have been that waited there; of some, or of those that a filter finds,
+        nobody knows which they were: end it as unknown.
+        """
         operation: Operation = self._start(RedriveStarted(queue))
         return operation
 
@@ -254,18 +262,40 @@ class History:
         dead: Mapping[str, str | None] | None = None,
         drops: Collection[str] = (),
         max_in_flight: Mapping[str, int] | None = None,
+        max_in_flight_per_key: Mapping[str, int | None] | None = None,
+        rate: Mapping[str, str] | None = None,
+        rate_per_key: Mapping[str, str] | None = None,
         order: Mapping[str, Order] | None = None,
+        leases_last: bool = False,
     ) -> list[str]:
         """Every broken promise, as a sentence; none if all were kept.
 
         ``max_attempts`` and ``dead`` are the queues' policies: by name, the limit (5 where not
         given) and the dead-letter queue (``<queue>.dead`` where not given; None: dropped);
         ``drops`` names those that may drop what waits, to make room or because it is too old;
-        ``max_in_flight`` says how many of a queue may be held at once, where that is limited;
+        ``max_in_flight`` says how many of a queue may be held at once, where that is limited, and
+        ``max_in_flight_per_key`` how many of a key, where that is not 1 (None: any number);
+        ``rate`` and ``rate_per_key`` how many are delivered in which time (``"5/s"``);
         ``order`` in which order it delivers, where that is not ``"fifo"``: ``"lifo"``,
-        ``"priority"``, ``"keys"`` (only within each key) or ``"none"`` (not looked at).
+        ``"priority"``, ``"fair"`` (within each key, and keys take turns), ``"keys"`` (only within
+        each key) or ``"none"`` (not looked at);
+        ``leases_last``: every lease is longer than the life in which it was given, so what is
+        held needs no time to be known.
+
+        Raises:
+            BadArgument: a rate is none.
         """
-        policies = Policies(max_attempts or {}, dead or {}, drops, max_in_flight or {}, order or {})
+        policies = Policies(
+            max_attempts=max_attempts or {},
+            dead=dead or {},
+            drops=drops,
+            max_in_flight=max_in_flight or {},
+            max_in_flight_per_key=max_in_flight_per_key or {},
+            rate=rate or {},
+            rate_per_key=rate_per_key or {},
+            order=order or {},
+            leases_last=leases_last,
+        )
         judge = Judge(policies)
         for event in self.events:
             judge.see(event)

@@ -111,6 +111,7 @@ class Delivered(msgspec.Struct, tag="delivered", tag_field="event", omit_default
     token: int
     attempts: int
     lease_s: float | None = None
+    since_ns: int | None = None
     at_ns: int | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from posthouse.broker import Broker
 from posthouse.model import Retry
-from posthouse.testing.judging.fate import Order
+from posthouse.testing.judging.policies import Order
 from tests.lab.topics import PUBLISHED
 
 PLAIN, SHORT, DROPS = "orders", "short", "drops"

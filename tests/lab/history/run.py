@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from posthouse.model import NANOSECONDS
 from posthouse.testing.history import History
-from posthouse.testing.judging.fate import Order
+from posthouse.testing.judging.policies import Order
 
 Q = "q"
 DEAD = "q.dead"

@@ -59,7 +59,7 @@ class Script:
             queue.name,
             names,
             options.get("delay"),
-            key=options.get("key") if plan.keyed else None,
+            key=options.get("key"),
             ttl_s=options.get("ttl", plan.more.get("ttl")),
             again=again,
             priority=options.get("priority", 0),
@@ -140,6 +140,7 @@ class Script:
             message.token,
             message.attempts,
             lease_s,
+            loop.before_ns,
         )
         return message
 

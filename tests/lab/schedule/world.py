@@ -19,7 +19,7 @@ from posthouse.queue import Queue
 from posthouse.testing.clock import START_NS
 from posthouse.testing.crashes import crash_states
 from posthouse.testing.history import History
-from posthouse.testing.judging.fate import Order
+from posthouse.testing.judging.policies import Order
 from posthouse.testing.simdisk import SimDisk
 from posthouse.testing.simloop import SimLoop
 from posthouse.testing.simwriter import SimWriter
@@ -84,10 +84,8 @@ class Plan:
     @property
     def order(self) -> Order:
         """In which order what waits is delivered."""
-        if not self.keyed:
-            return "none"
         if "fair" in self.more:
-            return "keys"
+            return "fair"
         order: Order = self.more.get("order", "fifo")
         return order
 
@@ -95,11 +93,6 @@ class Plan:
     def drops(self) -> bool:
         """Whether what waits may be dropped."""
         return self.overflow == "drop_oldest" or "ttl" in self.more
-
-    @property
-    def keyed(self) -> bool:
-        """Whether the messages of one key are delivered one at a time."""
-        return bool(self.more.get("max_in_flight_per_key", 1) == 1)
 
     def queue(self, broker: Broker) -> Queue[Any]:
         """A handle on it."""
@@ -252,16 +245,20 @@ class World:
 
     def verdict(self) -> list[str]:
         """What went wrong."""
+
+        def given(setting: str) -> dict[str, Any]:
+            plans = self.plans.values()
+            return {plan.name: plan.more[setting] for plan in plans if setting in plan.more}
+
         return [
             *self.problems,
             *self.history.problems(
                 max_attempts={p.name: p.retry.max_attempts for p in self.plans.values()},
                 dead={plan.name: plan.dead for plan in self.plans.values()},
-                max_in_flight={
-                    plan.name: plan.more["max_in_flight"]
-                    for plan in self.plans.values()
-                    if "max_in_flight" in plan.more
-                },
+                max_in_flight=given("max_in_flight"),
+                max_in_flight_per_key=given("max_in_flight_per_key"),
+                rate=given("rate"),
+                rate_per_key=given("rate_per_key"),
                 order={plan.name: plan.order for plan in self.plans.values()},
                 drops=[plan.name for plan in self.plans.values() if plan.drops],
             ),

@@ -22,6 +22,13 @@ SHORT_S: Final = 0.05
 """A lease that a test lets run out, seconds."""
 
 
+ASKED: Final[set[str]] = set()
+"""The capabilities that the running test has asked for, by `need`: what it is about.
+
+A run that makes a table of capabilities empties it before each test and reads it after.
+"""
+
+
 class Cases(ABC):
     """A part of the contract. See `posthouse.testing.contract.BackendContract`."""
 
@@ -44,6 +51,7 @@ class Cases(ABC):
 
 def need(broker: Broker, *capabilities: str) -> None:
     """Skip the test unless the backend declares the capabilities."""
+    ASKED.update(capabilities)
     missing = set(capabilities) - broker.capabilities
     if missing:
         pytest.skip(f"{broker.url} does not declare: {', '.join(sorted(missing))}")
@@ -71,13 +79,29 @@ async def redelivered(queue: Queue[Any]) -> Message[Any]:
     return await queue.get(timeout=PATIENCE_S, visibility_timeout=3600)
 
 
+async def waits(queue: Queue[Any]) -> int:
+    """How many messages wait now: exact, whatever the backend has to ask for it."""
+    return (await queue.stats()).waiting
+
+
+async def none_now(queue: Queue[Any]) -> None:
+    """Nothing can be had now, however much waits."""
+    with pytest.raises(TimeoutError):
+        await queue.get(timeout=0)
+
+
+def is_now(broker: Broker) -> bool:
+    """Whether the backend can do things without asking anybody: capability ``nowait``."""
+    return "nowait" in broker.capabilities
+
+
 async def drain(queue: Queue[Any]) -> list[Any]:
     """Ack all that waits: the bodies, in order."""
     found: list[Any] = []
     while True:
         try:
-            message = queue.get_nowait()
-        except asyncio.QueueEmpty:
+            message = await queue.get(timeout=0)
+        except TimeoutError:
             return found
         found.append(message.body)
         await message.ack()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from posthouse.broker import Broker
 from posthouse.errors import BadArgument, BodyError
-from posthouse.testing.cases.base import Cases, drain, soon, take
+from posthouse.testing.cases.base import Cases, drain, need, soon, take, turns, waits
 
 
 class Order(msgspec.Struct):
@@ -65,11 +66,21 @@ class BodyCases(Cases):
         assert await drain(queue) == [b"abc"]
 
     async def test_a_buffer_that_changes_later(self, broker: Broker) -> None:
+        need(broker, "nowait")
         queue = broker.queue("q")
         buffer = bytearray(b"before")
         receipt = queue.put_nowait(buffer)
         buffer[:] = b"after!"
         await receipt
+        assert await drain(queue) == [b"before"]
+
+    async def test_a_buffer_that_changes_while_it_is_put(self, broker: Broker) -> None:
+        queue = broker.queue("q")
+        buffer = bytearray(b"before")
+        putting = asyncio.create_task(queue.put(buffer))
+        await turns(1)
+        buffer[:] = b"after!"
+        await soon(putting)
         assert await drain(queue) == [b"before"]
 
     async def test_what_becomes_json(self, broker: Broker) -> None:
@@ -90,7 +101,7 @@ class BodyCases(Cases):
             await queue.put_many([1, body])
         with pytest.raises(BodyError):
             queue.put_nowait(body)
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_too_deep(self, broker: Broker) -> None:
         queue = broker.queue("q")

@@ -13,10 +13,12 @@ from posthouse.testing.cases.base import (
     SHORT_S,
     Cases,
     drain,
+    is_now,
     redelivered,
     soon,
     take,
     turns,
+    waits,
 )
 
 AT_ONCE = Retry(max_attempts=3, backoff=(0.0,), jitter=False)
@@ -46,7 +48,7 @@ class DeadLetterCases(Cases):
             "posthouse-attempts": "3",
             "posthouse-error": "ValueError: no. 3",
         }
-        assert queue.empty()
+        assert await waits(queue) == 0
         await soon(queue.join())
 
     async def test_one_attempt(self, broker: Broker) -> None:
@@ -145,7 +147,7 @@ class DeadLetterCases(Cases):
         dead = broker.queue("q.dead")
         for _ in range(8):
             await (await take(dead)).nack(delay=0)
-        assert dead.qsize() == 1
+        assert await waits(dead) == 1
         assert "q.dead.dead" not in await broker.queue_names()
 
     async def test_a_lease_that_runs_out_is_an_attempt(self, broker: Broker) -> None:
@@ -168,8 +170,9 @@ class DeadLetterCases(Cases):
         await queue.put_many([1, 2, 3])
         for _ in range(3):
             await (await take(queue)).nack()
-        assert dead.qsize() == 3
-        assert dead.full()
+        assert await waits(dead) == 3
+        if is_now(broker):
+            assert dead.full()
         assert await drain(dead) == [1, 2, 3]
 
     async def test_dead_letters_come_in_the_order_of_death(self, broker: Broker) -> None:

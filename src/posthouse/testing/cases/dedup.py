@@ -10,7 +10,7 @@ import pytest
 from posthouse.broker import Broker
 from posthouse.errors import BadArgument, QueueFull
 from posthouse.testing.cases.again import churn, reopened
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, soon, take
+from posthouse.testing.cases.base import SHORT_S, Cases, drain, is_now, need, soon, take, waits
 
 
 class DedupCases(Cases):
@@ -21,7 +21,10 @@ class DedupCases(Cases):
         queue = broker.queue("q")
         first = await queue.put("first", dedup="x")
         assert await queue.put("second", dedup="x") == first
-        assert await queue.put_nowait("third", dedup="x") == first
+        if is_now(broker):
+            assert await queue.put_nowait("third", dedup="x") == first
+        else:
+            assert await queue.put("third", dedup="x") == first
         assert await queue.put("other", dedup="y") != first
         assert await queue.put("none") != first
         stats = await queue.stats()
@@ -37,7 +40,7 @@ class DedupCases(Cases):
         await (await take(queue)).reject()
         assert await queue.put(3, dedup="acked") == acked
         assert await queue.put(3, dedup="dead") == dead
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_after_the_window(self, broker: Broker) -> None:
         need(broker, "dedup", "delay")
@@ -59,7 +62,7 @@ class DedupCases(Cases):
         queue = broker.queue("q")
         ids = await asyncio.gather(*[queue.put(number, dedup="x") for number in range(20)])
         assert len(set(ids)) == 1
-        assert queue.qsize() == 1
+        assert await waits(queue) == 1
 
     async def test_a_full_queue_knows_what_it_has(self, broker: Broker) -> None:
         need(broker, "dedup")
@@ -125,7 +128,7 @@ class DedupCases(Cases):
             await queue.put(1, dedup=dedup)
         with pytest.raises(BadArgument):
             await queue.put_many([1, 2], dedup="one for two")
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_reopening_keeps_dedup_ids(self, broker: Broker) -> None:
         need(broker, "dedup")
@@ -136,7 +139,7 @@ class DedupCases(Cases):
         async with reopened(self, broker) as again:
             assert await again.queue("q").put(3, dedup="x") == first
             assert await again.queue("q").put(3, dedup="y") == settled
-            assert again.queue("q").empty()
+            assert await waits(again.queue("q")) == 0
 
     async def test_dedup_ids_outlive_what_the_log_lets_go(self, broker: Broker) -> None:
         need(broker, "dedup", "durable")
@@ -153,4 +156,4 @@ class DedupCases(Cases):
             async with reopened(self, again) as third:
                 for name, message_id in ids.items():
                     assert await third.queue("q").put("again", dedup=name) == message_id
-                assert third.queue("q").empty()
+                assert await waits(third.queue("q")) == 0

@@ -7,8 +7,19 @@ import asyncio
 import pytest
 
 from posthouse.broker import Broker
-from posthouse.errors import BadArgument, QueueEmpty
-from posthouse.testing.cases.base import PATIENCE_S, Cases, drain, need, soon, take, turns
+from posthouse.errors import BadArgument, Unsupported
+from posthouse.testing.cases.base import (
+    PATIENCE_S,
+    Cases,
+    drain,
+    is_now,
+    need,
+    none_now,
+    soon,
+    take,
+    turns,
+    waits,
+)
 
 
 class DeliveryCases(Cases):
@@ -84,15 +95,35 @@ class DeliveryCases(Cases):
         assert (await queue.get(timeout=0.01)).body == 1
 
     async def test_get_nowait(self, broker: Broker) -> None:
+        need(broker, "nowait")
         queue = broker.queue("q")
-        with pytest.raises(QueueEmpty):
-            queue.get_nowait()
+        await none_now(queue)
         await queue.put(1)
         assert queue.get_nowait().body == 1
-        with pytest.raises(asyncio.QueueEmpty):
+        await none_now(queue)
+
+    async def test_without_nowait_it_is_said_so(self, broker: Broker) -> None:
+        queue = broker.queue("q")
+        if is_now(broker):
+            pytest.skip(f"{broker.url} has nowait")
+        with pytest.raises(Unsupported, match="nowait"):
+            queue.put_nowait(1)
+        with pytest.raises(Unsupported, match="nowait"):
             queue.get_nowait()
+        assert await waits(queue) == 0
+
+    async def test_figures_at_once(self, broker: Broker) -> None:
+        need(broker, "nowait")
+        queue = broker.queue("q", max_messages=3)
+        assert (queue.qsize(), queue.empty(), queue.full()) == (0, True, False)
+        await queue.put_many([1, 2])
+        await queue.put(3, delay=3600)
+        assert (queue.qsize(), queue.empty(), queue.full()) == (2, False, True)
+        await (await take(queue)).ack()
+        assert (queue.qsize(), queue.empty(), queue.full()) == (1, False, False)
 
     async def test_put_nowait_returns_a_receipt(self, broker: Broker) -> None:
+        need(broker, "nowait")
         queue = broker.queue("q")
         receipt = queue.put_nowait("x", headers={"a": "b"})
         assert await soon(receipt) == receipt.id
@@ -103,11 +134,14 @@ class DeliveryCases(Cases):
     async def test_what_put_returned_for_can_be_taken_at_once(self, broker: Broker) -> None:
         queue = broker.queue("q")
         await queue.put(1)
-        assert queue.get_nowait().body == 1
+        assert (await queue.get(timeout=0)).body == 1
         await queue.put_many([2, 3])
-        assert [queue.get_nowait().body for _ in range(2)] == [2, 3]
-        await queue.put_nowait(4)
-        assert queue.get_nowait().body == 4
+        assert [(await queue.get(timeout=0)).body for _ in range(2)] == [2, 3]
+        if is_now(broker):
+            await queue.put_nowait(4)
+            assert queue.get_nowait().body == 4
+            await queue.put_many([5])
+            assert queue.get_nowait().body == 5
 
     async def test_batches(self, broker: Broker) -> None:
         queue = broker.queue("q")
@@ -128,7 +162,7 @@ class DeliveryCases(Cases):
         queue = broker.queue("q")
         assert list(await queue.put_many([])) == []
         await queue.ack_many([])
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_get_many_takes_what_there_is(self, broker: Broker) -> None:
         queue = broker.queue("q")
@@ -168,7 +202,7 @@ class DeliveryCases(Cases):
         await queue.put("now", delay=0)
         assert (await take(queue)).body == "now"
         assert (await take(queue)).body == "later"
-        assert queue.empty()
+        assert await waits(queue) == 0
         stats = await queue.stats()
         assert (stats.waiting, stats.delayed, stats.in_flight) == (0, 2, 2)
 
@@ -209,7 +243,7 @@ class DeliveryCases(Cases):
         await returned.nack(delay=0)
         await queue.put("delayed", delay=3600)
         assert await queue.purge() == 5
-        assert queue.empty()
+        assert await waits(queue) == 0
         assert await queue.purge() == 0
         await held.ack()
         await soon(queue.join())
@@ -219,7 +253,7 @@ class DeliveryCases(Cases):
         queue = broker.queue("q", dead_letter="q.dead")
         await queue.put_many([b"x" * 10, b"y" * 20])
         await queue.put(b"z", delay=3600)
-        assert (queue.qsize(), queue.empty(), queue.full()) == (2, False, False)
+        assert await waits(queue) == 2
         one = await take(queue)
         stats = await queue.stats()
         assert (stats.waiting, stats.delayed, stats.in_flight) == (1, 1, 1)

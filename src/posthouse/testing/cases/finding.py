@@ -13,7 +13,7 @@ from posthouse.broker import Broker
 from posthouse.errors import BadArgument, BrokerClosed, FilterError
 from posthouse.model import Retry
 from posthouse.queue import Queue
-from posthouse.testing.cases.base import Cases, drain, need, outcome, soon, take, turns
+from posthouse.testing.cases.base import Cases, drain, need, outcome, soon, take, turns, waits
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class FindCases(Cases):
         assert [m.id for m in await queue.find(f"id == '{wanted}'")] == [wanted]
         assert await bodies(queue, "'plain' in body") == ["plain text"]
         assert await bodies(queue, "body is None") == [b"\0bytes"]
-        assert len(await queue.find()) == queue.qsize() == 5
+        assert len(await queue.find()) == await waits(queue) == 5
 
     async def test_find_by_attribute(self, broker: Broker) -> None:
         need(broker, "browse", "delay")
@@ -94,7 +94,7 @@ class FindCases(Cases):
         (found,) = await queue.find()
         with pytest.raises(Exception, match="no longer held"):
             await found.ack()
-        assert queue.qsize() == 1
+        assert await waits(queue) == 1
 
     async def test_find_page_by_page(self, broker: Broker) -> None:
         need(broker, "browse")
@@ -172,7 +172,7 @@ class FoundSetCases(Cases):
         held = await take(queue)
         count = await queue.find("body < 10 or body >= 2000", limit=1).delete()
         assert count == MANY - 2000 + 9  # one is in flight
-        assert queue.qsize() == 1990
+        assert await waits(queue) == 1990
         await held.ack()
         assert await drain(queue) == list(range(10, 2000))
         await soon(queue.join())
@@ -199,7 +199,7 @@ class FoundSetCases(Cases):
         ids = [m.id for m in await queue.find("body >= 4000", limit=MANY)]
         await other.put("before")
         assert await queue.find("body >= 4000").move(other) == MANY + 1 - 4000
-        assert (queue.qsize(), other.qsize()) == (4000, MANY - 4000 + 1)
+        assert (await waits(queue), await waits(other)) == (4000, MANY - 4000 + 1)
         assert (await other.stats()).delayed == 1
         assert [m.id for m in await other.find("body == 4500")] == [late]
         assert (await take(other)).body == "before"
@@ -248,11 +248,11 @@ class FoundSetCases(Cases):
         queue = broker.queue("q")
         await queue.put_many(range(MANY))
         deleting = asyncio.create_task(_all(queue.find().delete()))
-        while queue.qsize() == MANY:
+        while await waits(queue) == MANY:
             await turns(1)
         deleting.cancel()
         await outcome(deleting)
-        left = queue.qsize()
+        left = await waits(queue)
         assert await queue.find().delete() == left
         await soon(queue.join())
 
@@ -262,7 +262,7 @@ class FoundSetCases(Cases):
         await queue.put(1)
         with pytest.raises(BadArgument):
             await queue.find().move(queue)
-        assert queue.qsize() == 1
+        assert await waits(queue) == 1
 
     async def test_delay_found(self, broker: Broker) -> None:
         need(broker, "browse", "delay")
@@ -301,15 +301,15 @@ class FoundSetCases(Cases):
         taken: list[int] = []
         while not deleting.done():
             try:
-                message = queue.get_nowait()
-            except asyncio.QueueEmpty:
+                message = await queue.get(timeout=0)
+            except TimeoutError:
                 pass
             else:
                 taken.append(message.body)
                 await message.ack(durable=True)
             await asyncio.sleep(0)
         assert await deleting + len(taken) == MANY
-        assert queue.empty()
+        assert await waits(queue) == 0
         await soon(queue.join())
 
     async def test_sets_after_reopening(self, broker: Broker) -> None:

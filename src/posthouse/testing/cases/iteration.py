@@ -12,7 +12,16 @@ from posthouse.broker import Broker
 from posthouse.errors import BrokerClosed
 from posthouse.message import Message
 from posthouse.queue import Queue
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, redelivered, soon, take, turns
+from posthouse.testing.cases.base import (
+    SHORT_S,
+    Cases,
+    drain,
+    redelivered,
+    soon,
+    take,
+    turns,
+    waits,
+)
 
 
 class IterationCases(Cases):
@@ -77,7 +86,7 @@ class IterationCases(Cases):
             else:
                 del iterator
         assert message.body == 0
-        assert queue.qsize() == 9
+        assert await waits(queue) == 9
         again = await queue.get_many(100)
         assert [each.body for each in again] == list(range(1, 10))
         assert {each.attempts for each in again} == {1}
@@ -152,8 +161,8 @@ class IterationCases(Cases):
         await queue.put_many(range(5))
         iterator = aiter(queue)
         bodies = [(await anext(iterator)).body]
-        while queue.qsize():
-            bodies.append(queue.get_nowait().body)
+        while await waits(queue):
+            bodies.append((await queue.get(timeout=0)).body)
         assert sorted(bodies) == [0, 1, 2, 3, 4]
         await queue.put(5)
         assert (await soon(anext(iterator))).body == 5
@@ -183,7 +192,7 @@ class IterationCases(Cases):
         iterator = aiter(queue)
         await anext(iterator)
         assert await queue.purge() == 4
-        assert queue.qsize() == 0
+        assert await waits(queue) == 0
         await queue.put(5)
         assert (await soon(anext(iterator))).body == 5
 
@@ -193,7 +202,7 @@ class IterationCases(Cases):
         iterator = aiter(queue)
         await anext(iterator)
         stats = await queue.stats()
-        assert (stats.waiting, stats.in_flight, queue.qsize()) == (4, 1, 4)
+        assert (stats.waiting, stats.in_flight, await waits(queue)) == (4, 1, 4)
         del iterator
 
     async def test_ends_at_a_shutdown(self, broker: Broker) -> None:

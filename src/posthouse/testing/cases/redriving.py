@@ -10,7 +10,7 @@ from posthouse.broker import Broker
 from posthouse.errors import BadArgument
 from posthouse.model import Retry
 from posthouse.testing.cases.again import reopened
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, take
+from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, take, waits
 
 ONCE = Retry(max_attempts=1)
 
@@ -26,7 +26,7 @@ class RedriveCases(Cases):
         dead = broker.queue("q.dead")
         await queue.put("newer")
         assert await dead.redrive() == 3
-        assert dead.empty()
+        assert await waits(dead) == 0
         assert (await take(queue)).body == "newer", "they stand at the end"
         again = [await take(queue) for _ in range(3)]
         assert [message.id for message in again] == ids
@@ -106,9 +106,9 @@ class RedriveCases(Cases):
         for message in await queue.get_many(1500):
             await message.reject()
         dead = broker.queue("dead")
-        assert dead.qsize() == 1500
+        assert await waits(dead) == 1500
         assert await dead.redrive() == 1500
-        assert queue.qsize() == 1500
+        assert await waits(queue) == 1500
 
     async def test_keys_and_priorities_are_kept(self, broker: Broker) -> None:
         need(broker, "keys", "order.priority")

@@ -9,7 +9,7 @@ import pytest
 from posthouse.broker import Broker
 from posthouse.errors import AlreadySettled, LeaseExpired
 from posthouse.model import Retry
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, redelivered, soon, take
+from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, redelivered, soon, take, waits
 
 
 class SettlingCases(Cases):
@@ -135,7 +135,7 @@ class SettlingCases(Cases):
         for verb in ("ack", "nack", "reject", "give_back"):
             with pytest.raises(LeaseExpired):
                 await getattr(peeked, verb)()
-        assert queue.qsize() == 1
+        assert await waits(queue) == 1
 
     async def test_extend(self, broker: Broker) -> None:
         queue = broker.queue("q", visibility_timeout=0.2)
@@ -144,7 +144,7 @@ class SettlingCases(Cases):
         await extended.extend(3600)
         await take(queue)
         assert (await redelivered(queue)).body == "left"
-        assert queue.empty()
+        assert await waits(queue) == 0
         await extended.ack()
 
     async def test_extend_may_shorten(self, broker: Broker) -> None:

@@ -10,7 +10,7 @@ import pytest
 from posthouse.broker import Broker
 from posthouse.errors import BadArgument, InvalidName, QueueFull, Unroutable
 from posthouse.testing.cases.again import churn, reopened
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, soon, take, turns
+from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, soon, take, turns, waits
 
 
 class TopicCases(Cases):
@@ -82,7 +82,7 @@ class TopicCases(Cases):
             async with broker.transaction() as tx:
                 tx.put(queue, "left out with it")
                 tx.publish(topic, 1)
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_unbind(self, broker: Broker) -> None:
         need(broker, "topics")
@@ -108,7 +108,7 @@ class TopicCases(Cases):
         await full.put("full")
         with pytest.raises(QueueFull):
             await topic.publish(1)
-        assert free.empty()
+        assert await waits(free) == 0
         await (await take(full)).ack()
         await topic.publish(2)
         assert (await drain(free), await drain(full)) == ([2], [2])
@@ -125,7 +125,7 @@ class TopicCases(Cases):
         publishing = asyncio.create_task(topic.publish(1))
         await turns()
         assert not publishing.done()
-        assert free.empty()
+        assert await waits(free) == 0
         await (await take(full)).ack()
         await soon(publishing)
         assert (await drain(free), await drain(full)) == ([1], [1])
@@ -143,7 +143,7 @@ class TopicCases(Cases):
         with pytest.raises(asyncio.CancelledError):
             await publishing
         assert await drain(full) == ["full"]
-        assert free.empty()
+        assert await waits(free) == 0
 
     async def test_in_a_transaction(self, broker: Broker) -> None:
         need(broker, "topics", "transactions")
@@ -164,8 +164,8 @@ class TopicCases(Cases):
             async with broker.transaction() as tx:
                 tx.publish(topic, "never")
                 raise RuntimeError
-        assert one.empty()
-        assert two.empty()
+        assert await waits(one) == 0
+        assert await waits(two) == 0
 
     async def test_each_queue_has_its_own_policy(self, broker: Broker) -> None:
         need(broker, "topics", "ttl", "order.priority", "delay")
@@ -222,7 +222,7 @@ class TopicCases(Cases):
             message = await take(again.queue("b"))
             assert (message.id, message.body) == (ids["b"], {"n": 1})
             assert message.headers == {"own": "kept"}
-            assert again.queue("a").empty()
+            assert await waits(again.queue("a")) == 0
             with pytest.raises(Unroutable):
                 await again.topic("t").publish(1, key="y")
 

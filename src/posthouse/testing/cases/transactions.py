@@ -26,6 +26,7 @@ from posthouse.testing.cases.base import (
     soon,
     take,
     turns,
+    waits,
 )
 
 
@@ -42,7 +43,7 @@ class TransactionCases(Cases):
             tx.put(invoices, {"order": message.id}, headers={"a": "b"})
             tx.put(invoices, "second")
             tx.put(orders, "next", delay=3600)
-            assert invoices.empty()
+            assert await waits(invoices) == 0
             assert message.settled != "ack"
         assert message.settled == "ack"
         one, two = await invoices.get_many(2, timeout=PATIENCE_S)
@@ -72,7 +73,7 @@ class TransactionCases(Cases):
                 tx.reject(messages[2])
                 raise RuntimeError("boom")
         assert tx.ids == []
-        assert target.empty()
+        assert await waits(target) == 0
         assert [message.settled for message in messages] == [None] * 3
         assert (await source.stats()).in_flight == 3
         await source.ack_many(messages)
@@ -90,7 +91,7 @@ class TransactionCases(Cases):
                 tx.ack(held)
                 tx.ack(stale)
         assert (held.settled, stale.settled) == (None, None)
-        assert target.empty()
+        assert await waits(target) == 0
         assert (await source.stats()).acked == 0
         await source.ack_many([held, again])
 
@@ -206,7 +207,7 @@ class TransactionCases(Cases):
                 tx.put(queue, "1a")
                 tx.put(queue, "1b")
         assert sorted([(await take(queue)).body for _ in range(2)]) == [1, 2]
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     async def test_transaction_gives_up_on_room(self, broker: Broker) -> None:
         need(broker, "transactions")
@@ -228,7 +229,7 @@ class TransactionCases(Cases):
                 tx.put(free, 1)
                 tx.put(full, 2)
                 tx.put(full, 3)
-        assert free.empty()
+        assert await waits(free) == 0
         assert await drain(full) == [1]
         assert await drain(rejecting) == [1]
 
@@ -329,8 +330,8 @@ class TransactionCases(Cases):
                 async with broker.transaction() as tx:
                     tx.put(inner, 1)
                     tx.put(foreign, 2)
-            assert foreign.empty()
-        assert inner.empty()
+            assert await waits(foreign) == 0
+        assert await waits(inner) == 0
         assert message.settled is None
         await message.ack()
 
@@ -346,7 +347,7 @@ class TransactionCases(Cases):
             async with broker.transaction() as tx:
                 for _ in range(5):
                     tx.put(queue, body)
-        assert queue.empty()
+        assert await waits(queue) == 0
 
     @pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), 2**63, "x"])
     async def test_transaction_checks_delays(self, broker: Broker, delay: float) -> None:
@@ -360,5 +361,5 @@ class TransactionCases(Cases):
         with pytest.raises(ValueError):
             async with broker.transaction() as tx:
                 tx.nack(message, delay=delay)
-        assert queue.empty()
+        assert await waits(queue) == 0
         assert message.settled is None

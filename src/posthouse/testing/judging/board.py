@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from posthouse.model import NANOSECONDS
-from posthouse.testing.judging.fate import Fate, Policies
+from posthouse.testing.judging.fate import NEVER, Fate, Span
+from posthouse.testing.judging.policies import Policies
 from posthouse.testing.judging.wholeness import Whole
-from posthouse.testing.trace import Started
+from posthouse.testing.trace import (
+    DelayStarted,
+    MoveStarted,
+    PurgeStarted,
+    RedriveStarted,
+    Started,
+)
+
+SETS: Final = (PurgeStarted, RedriveStarted, MoveStarted, DelayStarted)
+"""Calls that act on many messages of a queue."""
 
 
 @dataclass(slots=True)
@@ -18,7 +29,7 @@ class Under:
         position, life: when it started.
         versions: of the messages that it is about (id -> the delivery's number); -1 where its
             token was not the newest.
-        waiting: what a purge must take.
+        waiting: what a purge, or a redrive of all, must take.
     """
 
     event: Started
@@ -30,7 +41,11 @@ class Under:
 
 @dataclass(slots=True)
 class Soft:
-    """A settlement that was accepted, and of which nobody knows yet that it is on disk."""
+    """A settlement that was accepted, and of which nobody knows yet that it is on disk.
+
+    Attributes:
+        target: the queue that the message went to by it; "": none, or it is not certain.
+    """
 
     position: int
     op: int
@@ -38,6 +53,7 @@ class Soft:
     version: int
     queue: str
     attempts: int
+    target: str = ""
 
 
 class Board:
@@ -53,7 +69,7 @@ class Board:
         iterators, takers: how many there are, by queue.
         settled: settlements not known to be on disk.
         found: bodies that the last look found, by queue.
-        position, life: of this event.
+        position, life: of this event; born: the event at which this life began.
         now_ns, last_ns, before_ns: the time of this event, and the two before it that were not
             the same.
     """
@@ -75,6 +91,7 @@ class Board:
         self.now_ns = self.last_ns = self.before_ns = 0
         self.position = 0
         self.life = 0
+        self.born = 0
 
     def say(self, text: str) -> None:
         """A promise was broken at this event."""
@@ -97,6 +114,7 @@ class Board:
             self.say(f"the history is wrong: body {body!r} was put before")
         fate = Fate(body, queue, op, due_ns=due_ns)
         fate.where = {queue: (1, 1)}
+        fate.arrived = {queue: (self.position, NEVER)}
         # Ids grow: what is put now has a place behind all that was acknowledged before.
         fate.id = ">" + self.newest_id
         self.fates[body] = fate
@@ -131,14 +149,31 @@ class Board:
         self.newest_id = max(self.newest_id, message_id)
 
     def waits(self, queue: str, fate: Fate) -> None:
-        """The message waits here for certain, and its place in the order is known."""
-        if not fate.id.startswith(">") and not fate.fleeting:
+        """The message waits here for certain, if nothing is going on that might take it away."""
+        if not fate.id.startswith(">") and not fate.fleeting and not self._acted_on(queue):
             self.waiting.setdefault(queue, {})[fate.id] = fate
+
+    def _acted_on(self, queue: str) -> bool:
+        """Whether a call is under way that may go on to find what arrives in the queue."""
+        return any(
+            isinstance(started.event, SETS)
+            and started.event.queue == queue
+            and started.life == self.life
+            for started in self.under.values()
+        )
 
     def waits_not(self, fate: Fate) -> None:
         """It does not, or nobody can be certain."""
-        for queue in (fate.home, fate.queue):
-            self.waiting.get(queue, {}).pop(fate.id, None)
+        for waiting in self.waiting.values():
+            waiting.pop(fate.id, None)
+
+    def moved(self, fate: Fate, queue: str, arrived: Span) -> None:
+        """The message went to another queue, for certain, between these two events."""
+        self.waits_not(fate)
+        fate.native = False
+        fate.where = {queue: (1, 1)}
+        fate.arrived = {queue: arrived}
+        fate.changed = self.position
 
     def sighted(self, queue: str, body: str, message_id: str) -> Fate | None:
         """A message was seen in a queue; None if there is no such message."""
@@ -153,11 +188,15 @@ class Board:
             self.say(f"{body!r} came back to queue {queue!r} after it was settled")
         if fate.fleeting and queue not in fate.where and queue in self.policies.graves(fate):
             fate.where = {queue: (1, 1)}
+            fate.native = False
             fate.fleeting = False
             fate.due_ns = 0
         if queue not in fate.where and not (fate.held and queue == fate.queue):
             places = ", ".join(sorted(fate.where)) or "none"
             self.say(f"{body!r} is in queue {queue!r}; it can only be in: {places}")
+        since, until = fate.arrival(queue)
+        fate.arrived = {queue: (since, min(until, self.position))}
+        fate.changed = self.position
         for op in fate.acking:
             self.whole[op].came_back.append(body)
         fate.was_seen()

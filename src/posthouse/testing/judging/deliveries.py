@@ -7,11 +7,11 @@ from typing import Final
 
 from posthouse.model import NANOSECONDS
 from posthouse.testing.judging.board import Board
-from posthouse.testing.judging.fate import Fate, Order
+from posthouse.testing.judging.fate import NEVER, Fate
+from posthouse.testing.judging.places import held_back, passed_over
+from posthouse.testing.judging.rates import Rates
+from posthouse.testing.judging.turns import Turns
 from posthouse.testing.trace import Delivered
-
-LEVELS: Final = ("lifo", "priority")
-"""Orders that ids alone do not tell."""
 
 LATE_NS: Final = NANOSECONDS // 10
 """The engine may let a due message be seen a timer's step late; before that it is not missed."""
@@ -22,6 +22,12 @@ class Deliveries:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._rates = Rates(board)
+        self._turns = Turns(board)
+
+    def restarted(self) -> None:
+        """Another life begins."""
+        self._rates.restarted()
 
     def delivered(self, event: Delivered) -> None:
         """A message was handed out."""
@@ -38,6 +44,8 @@ class Deliveries:
         self._check_key(fate, event, name)
         self._check_in_flight(fate, event, name)
         self._check_order(fate, event, name)
+        self._turns.delivered(fate, event)
+        self._rates.delivered(event, fate.key)
         board.waits_not(fate)
         self._deliver(fate, event)
 
@@ -47,10 +55,14 @@ class Deliveries:
             fate.native = False
         fate.token, fate.queue, fate.attempts = event.token, event.queue, event.attempts
         fate.version += 1
+        fate.life = board.life
         fate.held = True
         fate.settling = 0
         fate.due_ns = 0
         fate.where = board.policies.failed(event.queue, event.attempts)
+        for queue in fate.where:
+            if queue != event.queue:
+                fate.arrived[queue] = (board.position, NEVER)
         if event.queue == fate.home and board.policies.drops(fate.home):
             fate.fleeting = True  # again, if it was redriven
         if not fate.where or fate.fleeting:
@@ -70,11 +82,17 @@ class Deliveries:
             board.say(f"{name} was delivered, though it had waited too long")
 
     def _check_key(self, fate: Fate, event: Delivered, name: str) -> None:
-        if fate.key is None or event.queue != fate.home:
+        most = self._board.policies.max_in_flight_per_key(event.queue)
+        if fate.key is None or fate.vague or most is None:
             return
-        for other in self._held(event):
-            if other.key == fate.key and other is not fate:
-                self._board.say(f"{name} was delivered while {other.body!r} of its key was held")
+        held = [
+            other.body
+            for other in self._held(event)
+            if other.key == fate.key and other is not fate and not other.vague
+        ]
+        if len(held) >= most:
+            which = " and ".join(map(repr, held))
+            self._board.say(f"{name} was delivered while {which} of its key was held")
 
     def _check_in_flight(self, fate: Fate, event: Delivered, name: str) -> None:
         most = self._board.policies.max_in_flight(event.queue)
@@ -85,23 +103,27 @@ class Deliveries:
 
     def _held(self, event: Delivered) -> Iterator[Fate]:
         """What is certainly held of the delivery's queue, before it."""
-        if event.at_ns is None:
-            return
-        ends_ns = self._board.ends_ns
         for fate in self._board.fates.values():
-            here = fate.held and not fate.settling and fate.queue == event.queue
-            if here and event.at_ns < ends_ns.get(fate.token, 0):
+            if fate.queue == event.queue and self._holds(fate, event):
                 yield fate
 
+    def _holds(self, fate: Fate, event: Delivered) -> bool:
+        """Whether the newest delivery of a message certainly has its lease still."""
+        if not fate.held or fate.settling:
+            return False
+        if self._board.policies.leases_last:
+            return True
+        return event.at_ns is not None and event.at_ns < self._board.ends_ns.get(fate.token, 0)
+
     def _check_holder(self, fate: Fate, event: Delivered, name: str) -> None:
+        if not self._holds(fate, event):
+            return
         board = self._board
         ends_ns = board.ends_ns.get(fate.token)
-        if not fate.held or fate.settling or ends_ns is None or event.at_ns is None:
-            return
-        if event.at_ns >= ends_ns:
-            return
-        left_s = (ends_ns - event.at_ns) / NANOSECONDS
-        board.say(f"{name} has two holders: its last lease runs {left_s:.6f} s more")
+        left = ""
+        if ends_ns is not None and event.at_ns is not None:
+            left = f" {(ends_ns - event.at_ns) / NANOSECONDS:.6f} s more"
+        board.say(f"{name} has two holders: its last lease runs{left}")
 
     def _check_attempts(self, fate: Fate, event: Delivered, name: str) -> None:
         board = self._board
@@ -114,30 +136,19 @@ class Deliveries:
             board.say(f"{name} was delivered as attempt {event.attempts}; the limit is {most}")
 
     def _check_order(self, fate: Fate, event: Delivered, name: str) -> None:
-        board = self._board
-        if not fate.native or event.queue != fate.home:
-            return
-        order = board.policies.order(event.queue)
-        if order == "none" or (order == "keys" and fate.key is None):
-            return
-        if order in LEVELS and fate.key is not None:
-            return  # of each key only the oldest may be taken
-        if board.iterators.get(event.queue) and fate.key is None:
-            return
+        board, queue = self._board, event.queue
+        policies = board.policies
         # By the time of two turns ago: after a standstill, consumers may run before timers.
         due_ns = board.before_ns - LATE_NS
-        mine = _place(fate, event.id, order)
-        for message_id, other in board.waiting.get(event.queue, {}).items():
-            if other.key != fate.key or _place(other, message_id, order) >= mine:
+        # An iterator may have set some aside; in a line of their key they stay.
+        aside = bool(board.iterators.get(queue))
+        for other in board.waiting.get(queue, {}).values():
+            if aside and (other.key is None or not policies.lined(queue)):
                 continue
             if not other.due_ns or other.due_ns < due_ns:
+                before = passed_over(policies, queue, other, fate)
+            else:
+                before = held_back(policies, queue, other, fate)
+            if before:
                 board.say(f"{name} was delivered before {other.body!r}, which waits before it")
                 return
-
-
-def _place(fate: Fate, message_id: str, order: Order) -> tuple[int, int]:
-    """What a queue sorts by, the first one first."""
-    number = int(message_id, 16)
-    if order == "lifo":
-        return 0, -number
-    return (-fate.priority if order == "priority" else 0), number

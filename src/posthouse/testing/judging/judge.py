@@ -10,8 +10,9 @@ from __future__ import annotations
 from posthouse.testing.judging.bindings import BindingsJudge
 from posthouse.testing.judging.board import Board, Under, after
 from posthouse.testing.judging.deliveries import Deliveries
-from posthouse.testing.judging.fate import Fate, Policies, Put
+from posthouse.testing.judging.fate import Fate, Put
 from posthouse.testing.judging.lives import Lives
+from posthouse.testing.judging.policies import Policies
 from posthouse.testing.judging.settlements import Settlements
 from posthouse.testing.judging.wholeness import Whole, halves, lost
 from posthouse.testing.trace import (
@@ -78,6 +79,7 @@ class Judge:
             case Restarted():
                 self._lives.restarted(event)
                 self._bindings.cut_off()
+                self._deliveries.restarted()
             case Remaining():
                 self._remaining(event)
 
@@ -106,6 +108,9 @@ class Judge:
         due_ns = after(event.at_ns, event.delay_s)
         for body in event.bodies:
             if event.again and board.put_again(body):
+                known = board.fates[body]
+                other = (known.key, known.priority) != (event.key, event.priority)
+                known.vague = known.vague or (other and known.put != "done")
                 continue
             fate = board.new(event.queue, body, event.op, due_ns)
             fate.key = event.key
@@ -132,6 +137,9 @@ class Judge:
                 fate.expires_ns = after(event.at_ns, ttl_s) or 0
             # A delay that was over before the put was accepted: a timer lets it be seen, soon.
             late = fate.due_ns is None or 0 < fate.due_ns <= (event.at_ns or 0)
+            if fate.native and not fate.version:
+                since, until = fate.arrival(queue)
+                fate.arrived[queue] = (since, min(until, board.position))
             here = not fate.version and fate.gone == "no" and fate.native
             if here and not late:  # so it is not fleeting
                 board.waits(queue, fate)
@@ -160,7 +168,9 @@ class Judge:
 
     def _redrive_started(self, event: RedriveStarted) -> None:
         board = self._board
-        board.start(event)
+        started = board.start(event)
+        started.waiting = self._letters(event.queue)
+        started.versions = {fate.id: fate.version for fate in started.waiting}
         for fate in board.fates.values():
             dead = fate.fleeting and event.queue in board.policies.graves(fate)
             if event.queue == fate.home or not (dead or event.queue in fate.where):
@@ -172,10 +182,38 @@ class Judge:
             fate.redriven_at = board.position
             board.waits_not(fate)
             for origin in board.policies.origins(fate, event.queue):
-                fate.may_be_in({origin: (1, 1)})
+                fate.may_be_in({origin: (1, 1)}, board.position)
                 if board.policies.drops(origin):
-                    fate.may_be_in({event.queue: (1, 1)})  # it grew old there, and is here again
+                    # It grew old there, and is here again.
+                    fate.may_be_in({event.queue: (1, 1)}, board.position)
                     fate.may_be_gone(0)
+
+    def _letters(self, queue: str) -> list[Fate]:
+        """What a redrive of all certainly puts back; none if something else may be there too.
+
+        It puts back as many as wait when it begins, the first ones first: a message that is given
+        back meanwhile would take the place of another.
+        """
+        board = self._board
+        waiting = board.waiting.get(queue, {})
+        for fate in board.fates.values():
+            if queue in fate.where and fate.gone in ("no", "maybe") and fate.id not in waiting:
+                return []
+        letters = list(waiting.values())
+        if any(fate.due_ns or fate.targets or fate.home == queue for fate in letters):
+            return []
+        return [fate for fate in letters if not board.policies.drops(fate.home)]
+
+    def _redrive_ended(self, started: Under, event: RedriveStarted, end: Ended) -> None:
+        board = self._board
+        if end.outcome != "done" or started.life != board.life:
+            return
+        for fate in started.waiting:
+            same = fate.version == started.versions[fate.id] and fate.gone == "no"
+            if same and fate.redriven_at == started.position and not fate.fleeting:
+                board.moved(fate, fate.home, (started.position, board.position))
+                fate.due_ns = 0
+                board.waits(fate.home, fate)
 
     def _move_started(self, event: MoveStarted) -> None:
         board = self._board
@@ -188,7 +226,7 @@ class Judge:
             fate.native = False
             fate.targets.add(event.target)
             fate.redriven_at = board.position
-            fate.may_be_in({event.target: (1, 1)})
+            fate.may_be_in({event.target: (1, 1)}, board.position)
             if board.policies.drops(event.target):
                 fate.fleeting = True
                 fate.may_be_gone(0)
@@ -223,6 +261,8 @@ class Judge:
                 self._settlements.transaction_ended(started, event, end)
             case PurgeStarted() as event:
                 self._purge_ended(started, event, end)
+            case RedriveStarted() as event:
+                self._redrive_ended(started, event, end)
             case BindStarted() as event:
                 self._bindings.ended(event, end)
 

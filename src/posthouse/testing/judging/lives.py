@@ -17,6 +17,7 @@ class Lives:
         """The broker was closed, or its process ended, or the machine."""
         board = self._board
         board.life += 1
+        board.born = board.position
         if event.kind != "close":
             for queue, takers in board.takers.items():
                 if takers > 0:
@@ -44,7 +45,7 @@ class Lives:
             if fate.held or fate.gone in ("yes", "for ever") or queue not in fate.where:
                 continue
             where = board.policies.failed(queue, fate.where[queue][1])
-            fate.may_be_in(where)
+            fate.may_be_in(where, None if queue in where else board.position)
             if not where:
                 fate.may_be_gone(0)
             if queue not in where:
@@ -73,7 +74,7 @@ class Lives:
         for queue, attempts in undone:
             # As if that settlement had never been: the delivery ended with its process.
             where = board.policies.failed(queue, attempts)
-            fate.may_be_in(where)
+            fate.may_be_in(where, None if queue in where else board.position)
             if not where:
                 fate.may_be_gone(0)
             if lost_ring:

@@ -41,7 +41,7 @@ class Settlements:
             where = board.policies.failed(queue, attempts)
             if verb == "reject":
                 where = board.policies.buried(queue, attempts)
-            fate.may_be_in(where)
+            fate.may_be_in(where, None if queue in where else board.position)
             if not where:
                 fate.may_be_gone(started.event.op)
 
@@ -116,6 +116,8 @@ class Settlements:
             return
         queue, attempts = event.queue, fate.attempts
         fate.held = False
+        fate.changed = board.position
+        target = ""
         if verb == "ack":
             fate.gone = "yes"
             fate.causes = {event.op}
@@ -127,17 +129,20 @@ class Settlements:
             else:
                 fate.where = board.policies.buried(queue, attempts)
             moved = queue not in fate.where
-            if moved and fate.where and fate.redriven_at > started.position:
-                fate.may_be_in({fate.home: (1, 1)})
-            fate.native = fate.native and not moved
+            if moved and fate.where:
+                (target,) = fate.where
+                board.moved(fate, target, (started.position, board.position))
+                if fate.redriven_at > started.position:
+                    fate.may_be_in({fate.home: (1, 1)}, started.position)
+                    target = ""
             if not fate.where:
                 fate.gone = "yes"
                 fate.causes.add(event.op)
             fate.due_ns = 0 if moved else due_ns
-            if fate.native and due_ns is not None and verb != "reject":
+            if not moved and fate.where and due_ns is not None and verb != "reject":
                 board.waits(queue, fate)
         fate.soft.append((queue, attempts))
-        soft = Soft(board.position, event.op, fate, fate.version, queue, attempts)
+        soft = Soft(board.position, event.op, fate, fate.version, queue, attempts, target)
         board.settled.append(soft)
 
     def firm(self, position: int, op: int) -> None:
@@ -153,6 +158,10 @@ class Settlements:
                 fate.soft.remove((soft.queue, soft.attempts))
             if fate.version == soft.version and fate.gone == "yes":
                 fate.gone = "for ever"
+            # Seen in its new queue as soon as that is on disk.
+            certain = fate.version == soft.version and fate.gone == "no" and fate.due_ns == 0
+            if certain and fate.where.keys() == {soft.target}:
+                board.waits(soft.target, fate)
         board.settled = kept
 
     def transaction_started(self, event: TransactionStarted) -> None:

@@ -1,0 +1,1 @@
+"""Who may do what: users, rights, secrets, TLS. `session` enforces; nothing here knows a queue."""

@@ -1,0 +1,25 @@
+"""Settling what waits on disk only, without reading it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from posthouse.core.pages import Pages, Range, joined
+from posthouse.records import Record, Settled
+
+SETTLE_RUN: Final = 10_000
+"""Ids in one record: a run takes as much room whatever its length, but is counted by id."""
+
+
+def settling_runs(pages: Pages) -> list[Range]:
+    """The ids of all that waits there, in ranges of a record each."""
+    runs: list[Range] = []
+    for first, last in joined([each for page in pages for each in page.ranges()]):
+        starts = range(first, last + 1, SETTLE_RUN)
+        runs += [(start, min(start + SETTLE_RUN - 1, last)) for start in starts]
+    return runs
+
+
+def settled_pages(queue: int, pages: Pages) -> list[Record]:
+    """What the journal keeps when all of it leaves for good."""
+    return [Settled(queue, range(first, last + 1)) for first, last in settling_runs(pages)]

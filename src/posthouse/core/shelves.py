@@ -1,0 +1,246 @@
+"""One queue's messages while the state is rebuilt: where they stand, and what is known of them."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import accumulate, groupby
+from typing import Final, TypeAlias
+
+from posthouse.core.pages import (
+    FRAME_UNIT,
+    PAGE_BYTES,
+    PAGE_MESSAGES,
+    Page,
+    Pages,
+    Range,
+    Run,
+    joined,
+    pieces,
+)
+from posthouse.records import Entry
+
+Read: TypeAlias = "Callable[[Page], list[Entry]]"
+"""Reads the messages of a page; blocks."""
+
+_JOIN_AT: Final = 50_000
+
+_Piece: TypeAlias = "tuple[int, Run, int]"
+"""(segment, run, bytes of its messages; -1: not known, it is a part of a record)."""
+
+
+class Runs:
+    """Puts of one queue in one segment, a row for each record: see `Rebuild.columns`."""
+
+    __slots__ = ("carried", "firsts", "places", "segment", "sizes", "special")
+
+    def __init__(
+        self,
+        segment: int,
+        firsts: Sequence[int],
+        places: Sequence[int],
+        sizes: Sequence[int],
+        *,
+        special: bool,
+        carried: bool,
+    ) -> None:
+        self.segment = segment
+        self.firsts = array("Q", firsts)
+        self.places = array("I", places)
+        self.sizes = array("Q", sizes)
+        self.special = special
+        self.carried = carried
+
+    @property
+    def last(self) -> int:
+        """The highest id."""
+        if self.carried:
+            return max(a + b - 1 for a, b in zip(self.firsts, self.places[0::3], strict=True))
+        return self.firsts[-1] + self.places[-3] - 1
+
+    def pieces(self, ranges: Sequence[Range]) -> Iterator[_Piece]:
+        """What is left without these ranges, in growing ids."""
+        frames = self.places[1::3]
+        rows = sorted(
+            zip(self.firsts, self.places[0::3], frames, self.places[2::3], self.sizes, strict=True)
+        )
+        sizes = {row[0]: row[4] for row in rows}
+        runs = ((first, count, at * FRAME_UNIT, record) for first, count, at, record, _ in rows)
+        for run, whole in pieces(runs, ranges):
+            yield self.segment, run, sizes[run[0]] if whole else -1
+
+    def pages(self) -> Iterator[Page]:
+        """All of it as pages, at the cost of their number."""
+        counts = list(accumulate(self.places[0::3]))
+        sizes = list(accumulate(self.sizes))
+        start = count = size_bytes = 0
+        while start < len(counts):
+            end = min(
+                bisect_right(counts, count + PAGE_MESSAGES, start),
+                bisect_right(sizes, size_bytes + PAGE_BYTES, start),
+            )
+            end = max(end, start + 1)
+            page = Page(self.segment)
+            page.firsts = self.firsts[start:end]
+            page.places = self.places[3 * start : 3 * end]
+            page.count = counts[end - 1] - count
+            page.size_bytes = sizes[end - 1] - size_bytes
+            yield page
+            start, count, size_bytes = end, counts[end - 1], sizes[end - 1]
+
+
+class Shelf:
+    """One queue's part.
+
+    Attributes:
+        runs: its puts, segment by segment.
+        cuts: ids that left for good, or moved away.
+        attempts, held: by rank, as in a queue; ``held`` was in flight at the end.
+        due_ns: by id.
+        entries: what was read because something must be known of it.
+        arriving: what moved in.
+        pages: what waits and was not read.
+    """
+
+    __slots__ = (
+        "_join_at",
+        "arriving",
+        "attempts",
+        "cuts",
+        "due_ns",
+        "entries",
+        "held",
+        "pages",
+        "runs",
+    )
+
+    def __init__(self) -> None:
+        self.runs: list[Runs] = []
+        self.cuts: list[Range] = []
+        self.attempts: dict[int, int] = {}
+        self.due_ns: dict[int, int] = {}
+        self.held: set[int] = set()
+        self.entries: list[Entry] = []
+        self.arriving: list[Entry] = []
+        self.pages: Pages | None = None
+        self._join_at = _JOIN_AT
+
+    def forget(self, message_id: int, rank: int) -> None:
+        """A message left, or moved: nothing is known of it here."""
+        self.due_ns.pop(message_id, None)
+        self.attempts.pop(rank, None)
+        self.held.discard(rank)
+
+    def settle(self, first: int, last: int) -> None:
+        """Messages left for good, whose ranks are their ids."""
+        for message_id in [*within(self.attempts, first, last), *within(self.due_ns, first, last)]:
+            self.forget(message_id, message_id)
+        cuts = self.cuts
+        if cuts and cuts[-1][1] + 1 == first:
+            cuts[-1] = (cuts[-1][0], last)
+            return
+        cuts.append((first, last))
+        if len(cuts) > self._join_at:
+            self.cuts = joined(cuts)
+            self._join_at = max(_JOIN_AT, 2 * len(self.cuts))
+
+    def build(self, carried: dict[int, list[Range]], read: Read) -> None:
+        """Make the pages, and read what is special.
+
+        ``carried``: for a segment, the ids that live in a newer one now.
+        """
+        cuts = joined(self.cuts)
+        starts = [first for first, _ in cuts]
+        known: list[_Piece] = []
+        mixed: list[_Piece] = []
+        simple: list[Runs] = []
+        last_carried = max((r.last for r in self.runs if r.carried and not r.special), default=0)
+        for runs in self.runs:
+            gone = _meeting(runs, cuts, starts)
+            if carried.get(runs.segment):
+                gone = joined([*gone, *carried[runs.segment]])
+            if runs.special:
+                known += runs.pieces(gone)
+            elif gone or runs.carried or runs.firsts[0] <= last_carried:
+                mixed += runs.pieces(gone)
+            else:
+                simple.append(runs)
+        for page, _ in paged(known):
+            self.entries += read(page)
+        # What was carried is older than all that is not mixed with it; each of the rest has its
+        # place by its segment.
+        mixed.sort(key=lambda piece: piece[1][0])
+        built = list(paged(mixed))
+        for page, parts in built:
+            if parts.count:
+                page.size_bytes += sum(len(each[2]) + len(each[3]) for each in read(parts))
+        pages = [page for page, _ in built]
+        pages += [page for runs in simple for page in runs.pages()]
+        pages.sort(key=lambda page: page.first)
+        if pages:
+            self.pages = Pages(read)
+            for page in pages:
+                self.pages.append(page)
+
+    def extract(self, ids: Collection[int]) -> list[Entry]:
+        """Read those of these messages that are here, and take them out."""
+        if not ids:
+            return []
+        wanted = set(ids)
+        found = [entry for entry in self.entries if entry[0] in wanted]
+        if found:
+            self.entries = [entry for entry in self.entries if entry[0] not in wanted]
+        if self.pages is not None:
+            found += self.pages.extract(wanted)
+            if not self.pages:
+                self.pages = None
+        return found
+
+    def enriches(self) -> bool:
+        """Whether it has what makes a queue more than first in, first out."""
+        return any(
+            traits is not None and bool(traits.key or traits.expires_ns)
+            for *_, traits in (*self.entries, *self.arriving)
+        )
+
+    def read_all(self) -> None:
+        """Read all pages."""
+        if self.pages is not None:
+            for page in self.pages:
+                self.entries += self.pages.read(page)
+            self.pages = None
+
+
+def paged(found: Iterable[_Piece]) -> Iterator[tuple[Page, Page]]:
+    """Pages of these, in order; with each, what of it has a size that is not known."""
+    for segment, group in groupby(found, key=lambda piece: piece[0]):
+        page, parts = Page(segment), Page(segment)
+        for _, run, size_bytes in group:
+            full = page.count + run[1] > PAGE_MESSAGES or page.size_bytes > PAGE_BYTES
+            if page.count and full:
+                yield page, parts
+                page, parts = Page(segment), Page(segment)
+            page.add(run, max(size_bytes, 0))
+            if size_bytes < 0:
+                parts.add(run, 0)
+        yield page, parts
+
+
+def _meeting(runs: Runs, cuts: list[Range], starts: list[int]) -> list[Range]:
+    """Those of the cuts that meet the runs' ids."""
+    if runs.carried:
+        return cuts
+    first, last = runs.firsts[0], runs.last
+    begin = max(bisect_left(starts, first) - 1, 0)
+    end = bisect_right(starts, last)
+    return [each for each in cuts[begin:end] if each[1] >= first]
+
+
+def within(numbers: Collection[int], first: int, last: int) -> list[int]:
+    """Those of the numbers from the first to the last."""
+    if not numbers:
+        return []
+    if last - first < len(numbers):
+        return [number for number in range(first, last + 1) if number in numbers]
+    return [number for number in numbers if first <= number <= last]

@@ -1,0 +1,165 @@
+"""What replaying a segment comes to, in columns: what recovery works with, and a checkpoint keeps.
+
+The effects of a segment's records do not depend on all of their order: a put comes before
+everything about its message, and a settlement is final. So there are the puts' places, then the
+other records in their order, then the settlements; and of the catalog only what stands in it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from posthouse.errors import LogDamaged
+from posthouse.journal.brief import BriefRecord, decode_brief
+from posthouse.journal.columns import BadRecord, is_run
+from posthouse.journal.format import FLAG_CATALOG, FRAME_ALIGN
+from posthouse.journal.frames import Frame
+from posthouse.records import Record, Remembered, Settled, Stored
+
+OUTSIDE: Final = 1 << 32
+"""Producers from this number on are not lives of the broker: their puts may be asked for."""
+
+
+@dataclass(slots=True)
+class Columns:
+    """The puts of one queue, a row for each record.
+
+    Attributes:
+        firsts: the first id of each.
+        places: three numbers for each: how many messages, the frame's offset in units of 8 bytes,
+            the record's offset in its payload.
+        sizes: bytes of bodies and headers.
+    """
+
+    firsts: array[int] = field(default_factory=lambda: array("Q"))
+    places: array[int] = field(default_factory=lambda: array("I"))
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+
+
+@dataclass(slots=True)
+class Ranges:
+    """Ids, as ranges from the first to the last."""
+
+    firsts: array[int] = field(default_factory=lambda: array("Q"))
+    lasts: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, first: int, last: int) -> None:
+        """A range joins; one that goes on where the last one ended makes that longer."""
+        if self.lasts and self.lasts[-1] + 1 == first:
+            self.lasts[-1] = last
+        else:
+            self.firsts.append(first)
+            self.lasts.append(last)
+
+
+@dataclass(slots=True)
+class Digest:
+    """See the module.
+
+    Attributes:
+        segment: its number.
+        next_sequence: of the group after it.
+        oldest: what its last frame says of the segments that are needed.
+        frames, records: how many.
+        columns: puts by queue; with True as the second part of the key those of whose messages
+            something must be known while they wait.
+        carried: the same of puts that were written again.
+        ranks: ids and ranks of carried messages that have a rank of their own, in pairs.
+        puts: messages put here for the first time, and the first and last of their ids.
+        producers: (producer, sequence, count, first id) of puts from outside.
+        catalog: what the catalog says.
+        others: sequence of the group, place in it, record.
+        settled: by queue.
+    """
+
+    segment: int
+    next_sequence: int
+    oldest: int = 0
+    frames: int = 0
+    records: int = 0
+    columns: dict[tuple[int, bool], Columns] = field(default_factory=dict)
+    carried: dict[tuple[int, bool], Columns] = field(default_factory=dict)
+    ranks: array[int] = field(default_factory=lambda: array("Q"))
+    puts: int = 0
+    first_id: int = 0
+    last_id: int = 0
+    producers: list[tuple[int, int, int, int]] = field(default_factory=list)
+    catalog: list[Record] = field(default_factory=list)
+    others: list[tuple[int, int, Record]] = field(default_factory=list)
+    settled: dict[int, Ranges] = field(default_factory=dict)
+
+    def shift(self, by_bytes: int) -> None:
+        """Its frames were written so many bytes further on."""
+        by = by_bytes // FRAME_ALIGN
+        for columns in (*self.columns.values(), *self.carried.values()):
+            places = columns.places
+            for at in range(1, len(places), 3):
+                places[at] += by
+
+    def take(self, path: str, data: bytes, frames: Iterable[Frame], start: int = 0) -> None:
+        """Take in these frames of a segment's bytes, of which ``data`` are those from ``start`` on.
+
+        Raises:
+            LogDamaged: a record does not decode.
+        """
+        for frame in frames:
+            header = frame.header
+            try:
+                records = decode_brief(data, frame.start, frame.end, header.count)
+            except BadRecord as error:
+                raise LogDamaged(path, start + frame.offset, str(error)) from error
+            self.oldest = header.oldest
+            if header.flags & FLAG_CATALOG:
+                self.catalog += [each for each in records if not isinstance(each, Stored)]
+                continue
+            self.next_sequence = header.sequence + 1
+            self.frames += 1
+            self.records += len(records)
+            for index, record in enumerate(records):
+                self._add(record, header.sequence, index, start + frame.offset)
+
+    def _add(self, record: BriefRecord, sequence: int, index: int, offset: int) -> None:
+        if isinstance(record, Stored):
+            self._put(record, sequence, index, offset)
+        elif isinstance(record, Settled):
+            settled = self.settled.setdefault(record.queue, Ranges())
+            ids = record.ids
+            if is_run(ids):
+                settled.add(ids[0], ids[-1])
+            else:
+                for message_id in ids:
+                    settled.add(message_id, message_id)
+        else:
+            self.others.append((sequence, index, record))
+
+    def _put(self, record: Stored, sequence: int, index: int, offset: int) -> None:
+        first, count = record.first_id, record.count
+        special = False
+        if record.traits is not None:
+            special = any(traits is not None and traits.notable for traits in record.traits)
+            named = [
+                (traits.dedup, first + at)
+                for at, traits in enumerate(record.traits)
+                if traits is not None and traits.dedup
+            ]
+            if named:
+                names, ids = [name for name, _ in named], [number for _, number in named]
+                self.others.append((sequence, index, Remembered(record.queue, names, ids)))
+        kinds = self.carried if record.carried else self.columns
+        columns = kinds.setdefault((record.queue, special), Columns())
+        columns.firsts.append(first)
+        columns.places.extend((count, offset // FRAME_ALIGN, record.offset))
+        columns.sizes.append(record.size_bytes)
+        if record.carried:
+            for at, traits in enumerate(record.traits or ()):
+                if traits is not None and traits.rank:
+                    self.ranks.extend((first + at, traits.rank))
+        else:
+            self.first_id = self.first_id or first
+            self.last_id = max(self.last_id, first + count - 1)
+            self.puts += count
+            if record.producer >= OUTSIDE:
+                self.producers.append((record.producer, record.sequence, count, first))

@@ -1,0 +1,86 @@
+"""The deliveries that a client holds, as far as it knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from posthouse.model import NANOSECONDS
+
+
+class Held:
+    """One delivery: ``left`` of its messages are not settled."""
+
+    __slots__ = ("deadline_s", "left", "lease_ns", "queue", "settled")
+
+    def __init__(self, queue: str, lease_ns: int, left: int) -> None:
+        self.queue = queue
+        self.lease_ns = lease_ns
+        self.deadline_s = time.monotonic() + lease_ns / NANOSECONDS
+        self.left = left
+        self.settled: set[int] | None = None
+
+
+class Holdings:
+    """All deliveries, by token. One thread changes it; another may take a snapshot.
+
+    ``first`` is called when one comes and there was none.
+    """
+
+    __slots__ = ("_first", "_prune_at", "by_token")
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self._first = first
+        self.by_token: dict[int, Held] = {}
+        self._prune_at = 1000
+
+    def add(self, token: int, queue: str, lease_ns: int, count: int) -> None:
+        """A delivery came."""
+        if not self.by_token:
+            self._first()
+        self.by_token[token] = Held(queue, lease_ns, count)
+        if len(self.by_token) > self._prune_at:
+            now_s = time.monotonic()
+            over = [token for token, held in self.by_token.items() if held.deadline_s < now_s]
+            for each in over:
+                del self.by_token[each]
+            self._prune_at = 2 * len(self.by_token) + 1000
+
+    def settle(self, token: int, ids: list[int]) -> None:
+        """Messages of it were settled."""
+        held = self.by_token.get(token)
+        if held is None:
+            return
+        if held.left <= len(ids):
+            del self.by_token[token]
+            return
+        held.left -= len(ids)
+        if held.settled is None:
+            held.settled = set()
+        held.settled.update(ids)
+
+    def holds(self, token: int, message_id: int) -> bool:
+        """Whether the message may still be held."""
+        held = self.by_token.get(token)
+        if held is None or held.deadline_s < time.monotonic():
+            return False
+        return held.settled is None or message_id not in held.settled
+
+    def extended(self, token: int, lease_ns: int) -> None:
+        """Its lease runs so long from now."""
+        held = self.by_token.get(token)
+        if held is not None:
+            held.deadline_s = time.monotonic() + lease_ns / NANOSECONDS
+
+    def drop(self, token: int) -> None:
+        """It is lost."""
+        self.by_token.pop(token, None)
+
+    def snapshot(self) -> list[tuple[str, int, int]]:
+        """What has not run out: (queue, token, length of its lease)."""
+        now_s = time.monotonic()
+        return [
+            (held.queue, token, held.lease_ns)
+            for token, held in list(self.by_token.items())
+            if held.deadline_s >= now_s
+        ]

@@ -1,0 +1,176 @@
+"""Keeps leases while the program holds its event loop up: a thread with a connection of its own.
+
+It looks at the loop a few times in the shortest lease. As long as the loop turns it does nothing:
+then the leases are the program's own affair. When the loop stands still, the leases that the
+program has are extended to their full length, again and again, until the loop turns, or for
+``keep_leases_s``. A lease shorter than half a second may be over before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+import time
+from typing import Any, Final, Protocol
+
+from posthouse.errors import PosthouseError
+from posthouse.link.held import Holdings
+from posthouse.link.line import hello
+from posthouse.link.options import LinkOptions, Place
+from posthouse.model import NANOSECONDS
+from posthouse.wire.answers import Answer, Refused, Welcome
+from posthouse.wire.connection import ClientSide, encode
+from posthouse.wire.format import FRAME_BYTES
+from posthouse.wire.requests import Renew
+
+logger = logging.getLogger("posthouse.link")
+
+LOOKS: Final = 5
+LEAST_LOOK_S: Final = 0.1
+MOST_LOOK_S: Final = 5.0
+IO_S: Final = 5.0
+
+
+class Kept(Protocol):
+    """What this needs of a link."""
+
+    place: Place
+    options: LinkOptions
+    holdings: Holdings
+    welcome: Welcome | None
+    loop: asyncio.AbstractEventLoop
+
+
+class Keeper:
+    """See the module. Its thread begins with the first lease.
+
+    Attributes:
+        kept: how often it has extended leases.
+    """
+
+    def __init__(self, link: Kept) -> None:
+        self.kept = 0
+        self._link = link
+        self._thread: threading.Thread | None = None
+        self._stirred = threading.Event()
+        self._stopped = threading.Event()
+        self._asked = 0
+        self._turned = 0
+
+    def stir(self) -> None:
+        """A lease came, and there was none before."""
+        if self._link.options.keep_leases_s <= 0 or self._stopped.is_set():
+            return
+        self._stirred.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="posthouse-keeper", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Keep nothing any more."""
+        self._stopped.set()
+        self._stirred.set()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._stirred.wait()
+            held = self._link.holdings.snapshot()
+            if not held:
+                self._stirred.clear()
+                if self._link.holdings.by_token:
+                    self._stirred.set()
+                    self._stopped.wait(MOST_LOOK_S)
+                continue
+            shortest_s = min(lease_ns for _, _, lease_ns in held) / NANOSECONDS
+            look_s = min(max(shortest_s / LOOKS, LEAST_LOOK_S), MOST_LOOK_S)
+            if not self._asks_loop():
+                return
+            self._stopped.wait(look_s)
+            if self._turned < self._asked and not self._stopped.is_set():
+                self._keep(look_s)
+
+    def _asks_loop(self) -> bool:
+        self._asked += 1
+        asked = self._asked
+        try:
+            self._link.loop.call_soon_threadsafe(self._turn, asked)
+        except RuntimeError:
+            return False  # the loop is closed
+        return True
+
+    def _turn(self, asked: int) -> None:
+        self._turned = asked
+
+    def _keep(self, look_s: float) -> None:
+        """The loop stands still: extend, until it turns."""
+        began_s = time.monotonic()
+        logger.warning("the event loop does not turn; keeping its leases")
+        try:
+            with contextlib.closing(Renewals(self._link)) as renewals:
+                while self._turned < self._asked and not self._stopped.is_set():
+                    if time.monotonic() - began_s > self._link.options.keep_leases_s:
+                        logger.error("the event loop stood still for too long: its leases run out")
+                        return
+                    renewals.renew(self._link.holdings.snapshot())
+                    self.kept += 1
+                    self._stopped.wait(look_s)
+        except (OSError, PosthouseError) as error:
+            logger.warning("leases could not be kept: %s", error)
+
+
+class Renewals:
+    """A blocking connection that renews leases."""
+
+    def __init__(self, link: Kept) -> None:
+        self._link = link
+        self._side = ClientSide()
+        self._number = 0
+        place, welcome = link.place, link.welcome
+        assert welcome is not None
+        if place.path:
+            self._socket = socket.socket(socket.AF_UNIX)
+        else:
+            self._socket = socket.create_connection((place.host, place.port), IO_S)
+        try:
+            self._socket.settimeout(IO_S)
+            if place.path:
+                self._socket.connect(place.path)
+            options = link.options
+            first = hello(
+                welcome.session, 0, "keeper", options.name, options.heartbeat_s, FRAME_BYTES
+            )
+            self._socket.sendall(encode(first))
+            answer = self._hear()
+            if isinstance(answer, Refused):
+                raise ConnectionError(answer.text)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def renew(self, held: list[tuple[str, int, int]]) -> None:
+        """Let leases begin anew."""
+        if not held:
+            return
+        self._number += 1
+        self._socket.sendall(encode(Renew(self._number, held)))
+        answer = self._hear()
+        if isinstance(answer, Answer):
+            gone = set(answer.value or ())
+            for _, token, lease_ns in held:
+                if token not in gone:
+                    self._link.holdings.extended(token, lease_ns)
+
+    def _hear(self) -> Any:
+        while True:
+            data = self._socket.recv(65536)
+            if not data:
+                raise ConnectionError("the server closed the connection")
+            for message in self._side.receive(data):
+                return message
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._socket.close()
