@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from posthouse.core.pages import Pages, Range, joined
+from posthouse.core.queue import QueueState
 from posthouse.records import Record, Settled
 
 SETTLE_RUN: Final = 10_000
@@ -20,6 +21,14 @@ def settling_runs(pages: Pages) -> list[Range]:
     return runs
 
 
-def settled_pages(queue: int, pages: Pages) -> list[Record]:
-    """What the journal keeps when all of it leaves for good."""
-    return [Settled(queue, range(first, last + 1)) for first, last in settling_runs(pages)]
+def purge_pages(queue: QueueState) -> tuple[int, list[Record]]:
+    """Settle all that waits on disk only: (how many, records)."""
+    pages = queue.clear_pages()
+    if pages is None:
+        return 0, []
+    for rank in pages.ranks_of(queue.attempts):
+        del queue.attempts[rank]
+    count = pages.count
+    runs = settling_runs(pages)
+    pages.void()
+    return count, [Settled(queue.number, range(first, last + 1)) for first, last in runs]

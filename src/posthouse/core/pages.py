@@ -248,6 +248,11 @@ class Pages:
             found += self.read(pages[at].part(ranges_of(part)))
         return self.take_out(found)
 
+    def void(self) -> None:
+        """All of it is settled: whoever still looks at a page finds nothing in it."""
+        for page in self._pages:
+            page.cut([(0, (1 << 64) - 1)], page.size_bytes)
+
     def append(self, page: Page) -> None:
         """A whole page joins behind all others."""
         self._pages.append(page)

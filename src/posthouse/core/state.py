@@ -15,7 +15,7 @@ import msgspec
 from posthouse.core import letters
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
-from posthouse.core.paged import settled_pages
+from posthouse.core.paged import purge_pages
 from posthouse.core.producers import Producers
 from posthouse.core.queue import Numbers, QueueState
 from posthouse.core.rich import Look
@@ -401,17 +401,11 @@ class BrokerState:
 
     def purge(self, queue: QueueState) -> tuple[int, list[Record]]:
         """Settle everything that waits or is delayed: (how many, records)."""
-        pages = queue.clear_pages()
+        count, records = purge_pages(queue)
         entries = queue.clear()
-        records = self._settled(queue, entries)
-        count = len(entries)
-        if pages is not None:
-            count += pages.count
-            records += settled_pages(queue.number, pages)
-            for rank in pages.ranks_of(queue.attempts):
-                del queue.attempts[rank]
+        count += len(entries)
         queue.purged += count
-        return count, records
+        return count, records + self._settled(queue, entries)
 
     @staticmethod
     def _settled(queue: QueueState, entries: list[Entry]) -> list[Record]:

@@ -20,9 +20,10 @@ from posthouse.records import Copied, Put, Record, Settled
 class _Carried:
     """The runs that were carried into one segment, in growing ids, and how many of them live."""
 
-    __slots__ = ("count", "firsts", "lasts")
+    __slots__ = ("count", "firsts", "lasts", "puts")
 
     def __init__(self) -> None:
+        self.puts = 0
         self.firsts = array("Q")
         self.lasts = array("Q")
         self.count = 0
@@ -31,6 +32,7 @@ class _Carried:
         last = first_id + count - 1
         at = bisect_right(self.firsts, first_id)
         self.count += count
+        self.puts += count
         if at and self.lasts[at - 1] + 1 == first_id:
             self.lasts[at - 1] = last
         else:
@@ -40,6 +42,24 @@ class _Carried:
     def holds(self, message_id: int) -> bool:
         at = bisect_right(self.firsts, message_id) - 1
         return at >= 0 and message_id <= self.lasts[at]
+
+    def meeting(self, ranges: list[tuple[int, int]]) -> tuple[int, list[tuple[int, int]]]:
+        """How many of these ids are here, and the others."""
+        found = 0
+        others: list[tuple[int, int]] = []
+        for first, last in ranges:
+            at = max(bisect_right(self.firsts, first) - 1, 0)
+            while at < len(self.firsts) and self.firsts[at] <= last:
+                low, high = max(first, self.firsts[at]), min(last, self.lasts[at])
+                if low <= high:
+                    found += high - low + 1
+                    if first < low:
+                        others.append((first, low - 1))
+                    first = high + 1
+                at += 1
+            if first <= last:
+                others.append((first, last))
+        return found, others
 
 
 class LiveTable:
@@ -108,7 +128,7 @@ class LiveTable:
         """These messages live no more. Ids of segments that are gone are ignored."""
         if self._carried and min(ids) <= self._carried_last:
             for message_id in ids:
-                self._leave(message_id, 1)
+                self.settle_range(message_id, message_id)
             return
         low = bisect_right(self._firsts, min(ids)) - 1
         high = bisect_right(self._firsts, max(ids)) - 1
@@ -120,24 +140,26 @@ class LiveTable:
 
     def settle_range(self, first: int, last: int) -> None:
         """The same for all ids from the first to the last."""
+        if first > self._carried_last:
+            self._settle_native(first, last)
+            return
+        left = [(first, last)]
+        for carried in reversed(self._carried.values()):
+            found, left = carried.meeting(left)
+            # No more than live: a settlement may be read again behind its segment's end.
+            found = min(found, carried.count)
+            carried.count -= found
+            self.total -= found
+        for first, last in left:
+            self._settle_native(first, last)
+
+    def _settle_native(self, first: int, last: int) -> None:
         while first <= last:
-            if first <= self._carried_last:
-                self._leave(first, 1)
-                first += 1
-                continue
             at = bisect_right(self._firsts, first)
             end = self._firsts[at] - 1 if at < len(self._firsts) else last
             end = min(end, last)
             self._drop(at - 1, end - first + 1)
             first = end + 1
-
-    def _leave(self, message_id: int, count: int) -> None:
-        for carried in reversed(self._carried.values()):
-            if carried.count and carried.holds(message_id):
-                carried.count -= count
-                self.total -= count
-                return
-        self._drop(bisect_right(self._firsts, message_id) - 1, count)
 
     def carry(self, segment: int, first_id: int, count: int) -> None:
         """Live messages were written again in ``segment``, the newest one."""
@@ -159,9 +181,7 @@ class LiveTable:
     def put_in(self, segment: int) -> int:
         """How many messages were put there, or carried there."""
         carried = self._carried.get(segment)
-        count = 0
-        if carried is not None:
-            count = sum(b - a + 1 for a, b in zip(carried.firsts, carried.lasts, strict=True))
+        count = 0 if carried is None else carried.puts
         if segment in self._numbers:
             count += self._puts[self._numbers.index(segment)]
         return count

@@ -218,7 +218,9 @@ class LinkFeed:
     def recalled(self) -> None:
         """Somebody else waits: half of what lies here goes back, the youngest."""
         lying = self._lying
-        back = [lying.pop() for _ in range((len(lying) + 1) // 2)]
+        # Who waits is about to take the first: two who recall from each other would both starve.
+        spare = len(lying) - (1 if self._waiter is not None else 0)
+        back = [lying.pop() for _ in range((spare + 1) // 2)]
         for one in back:
             self._link.holdings.drop(one.token)
         tokens, ids = [one.token for one in back], [one.entry[0] for one in back]

@@ -104,7 +104,15 @@ class Life:
         try:
             broker = await open_broker(self.disk, self.options, loop, rng)
             self.opened_at = self.disk.count
-            program = Program(broker, self.history, rng, names, loop.now_ns, churn=self.churn)
+            program = Program(
+                broker,
+                self.history,
+                rng,
+                names,
+                loop.now_ns,
+                lambda: loop.before_ns,
+                churn=self.churn,
+            )
             await program.declare()
             await program.run(steps)
             if closes:

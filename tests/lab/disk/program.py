@@ -43,6 +43,7 @@ class Program:
     """Steps on an open broker, each written into the history.
 
     Attributes:
+        now_ns, before_ns: the clock, in this turn of the loop and in the one before.
         churn: nothing is kept for long, and much is put: segments come and go.
         big_bytes: the size of the larger bodies.
         all: its queues.
@@ -53,6 +54,7 @@ class Program:
     rng: Random
     names: Names
     now_ns: Callable[[], int]
+    before_ns: Callable[[], int]
     churn: bool = False
     big_bytes: int = 0
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -236,6 +238,7 @@ class Program:
             message.attempts,
             # A little less: the engine reads its clock once a turn.
             FIXED_S - 1.0 if message.queue_name in RICH else None,
+            self.before_ns(),
         )
         self.held.append(message)
 

@@ -39,6 +39,7 @@ FLEETING = (MORTAL, BRIEF, FLEET)
 """In these, what waits may not stay."""
 ORDER: Final[dict[str, Order]] = {URGENT: "priority", STACK: "lifo"}
 MAX_IN_FLIGHT = {LIMITED: 3}
+RATE = {LIMITED: "5/s"}
 FIXED_S: Final = 30.0
 """The visibility timeout of those whose policy never changes."""
 

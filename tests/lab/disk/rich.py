@@ -148,7 +148,9 @@ class RichSteps:
         if self._rng.random() < 0.3:
             await self._unknown(op, queue.find(self._rng.choice(FILTERS)).redrive())
         else:
-            await self._unknown(op, queue.redrive(self._rng.choice((None, 1, 3))))
+            most = self._rng.choice((None, 1, 3))
+            if await self._unknown(op, queue.redrive(most), ends=most is None):
+                op.done()
 
     async def act(self, names: tuple[str, ...]) -> None:
         """Delete, delay or move what a filter finds."""
@@ -169,14 +171,21 @@ class RichSteps:
             await self._unknown(op, queue.find(where).delay(rng.choice((0, 0.7, 5.0))))
 
     @staticmethod
-    async def _unknown(op: Operation, call: Awaitable[Any]) -> None:
-        """Of a set nobody knows which were found, nor how many steps were done before an error."""
+    async def _unknown(op: Operation, call: Awaitable[Any], *, ends: bool = False) -> bool:
+        """Of a set nobody knows which were found, nor how many steps were done before an error.
+
+        True if it ``ends``, so that it is known, and did.
+        """
         why: object = "by a filter"
         try:
             await call
         except PosthouseError as error:
             why = error
+        else:
+            if ends:
+                return True
         op.unknown(why)
+        return False
 
 
 def draw_rich(rng: Random) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from tests.lab.disk.bodies import story_name
 from tests.lab.disk.facts import NEVER
 from tests.lab.disk.judge import salts
 from tests.lab.disk.lives import Base, Life, draw_options, open_broker
-from tests.lab.disk.queues import DEAD, FLEETING, LIMITS, MAX_IN_FLIGHT, ORDER, Names
+from tests.lab.disk.queues import DEAD, FLEETING, LIMITS, MAX_IN_FLIGHT, ORDER, RATE, Names
 from tests.lab.disk.timeline import Timeline
 from tests.lab.topics import TOPICS
 
@@ -42,7 +42,12 @@ def saga(seed: int) -> tuple[list[str], History, int]:
         return [traceback.format_exc()], History(events=events), 1
     history = History(events=events)
     problems = history.problems(
-        max_attempts=LIMITS, dead=DEAD, drops=FLEETING, max_in_flight=MAX_IN_FLIGHT, order=ORDER
+        max_attempts=LIMITS,
+        dead=DEAD,
+        drops=FLEETING,
+        max_in_flight=MAX_IN_FLIGHT,
+        rate=RATE,
+        order=ORDER,
     )
     return problems, history, count
 
