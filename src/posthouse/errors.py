@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = [
     "AccessDenied",
@@ -80,7 +81,18 @@ _ShutDownBase: type[Exception] = getattr(asyncio, "QueueShutDown", Exception)
 
 
 class PosthouseError(Exception):
-    """The root of everything posthouse raises on purpose."""
+    """The root of everything posthouse raises on purpose. Any of them may be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by their arguments: some make their text of them.
+        return _again, (type(self), self.args, self.__dict__.copy())
+
+
+def _again(kind: type[PosthouseError], args: tuple[Any, ...], kept: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(kept)
+    return error
 
 
 class CallerError(PosthouseError):
@@ -246,7 +258,7 @@ class LogDamaged(DiskError):
     """
 
     def __init__(self, path: str, offset: int, what: str) -> None:
-        super().__init__(f"{path}: offset {offset}: {what}")
+        super().__init__(f"{path}: offset {offset}: {what}; see: posthouse log check")
         self.path = path
         self.offset = offset
 

@@ -68,15 +68,19 @@ class LogBackend(Hosted):
         state = BrokerState(DEFAULT_MAX_BYTES_LOG, look_at)
         rebuild = Rebuild(state)
         writer = self._make_writer(loop)
+        opened: list[Log] = []
         opening: asyncio.Future[Any] = submit(
             loop,
             writer,
-            lambda: self._open(rebuild, clock.now_ns()),
+            lambda: self._open(rebuild, clock.now_ns(), opened),
         )
         try:
             log = await asyncio.shield(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(lambda done: self._abandon(done, writer))
+            # The disk may be busy for long, and this loop end before: the writer itself lets go
+            # of the lock when the log is open, which is its next job.
+            writer.submit(lambda: _abandon(opened), lambda result, error: None)
+            writer.close(0.0)
             raise
         except BaseException:
             writer.close(5.0)
@@ -122,7 +126,7 @@ class LogBackend(Hosted):
             raise
         self.host(engine)
 
-    def _open(self, rebuild: Rebuild, now_ns: int) -> Log:
+    def _open(self, rebuild: Rebuild, now_ns: int, opened: list[Log]) -> Log:
         log = open_log(
             self._directory, self._files, self._log_options, rebuild.apply, now_ns, sink=rebuild
         )
@@ -137,14 +141,13 @@ class LogBackend(Hosted):
             if isinstance(error, OSError):
                 raise StorageFailed(f"{self._directory}: {error.strerror or error}") from error
             raise
+        opened.append(log)
         return log
 
-    @staticmethod
-    def _abandon(opening: asyncio.Future[Any], writer: Writer) -> None:
-        # The open was cancelled while the disk was busy: let go of the lock when it is done.
-        if not opening.cancelled() and opening.exception() is None:
-            opening.result().abandon()
-        writer.close(5.0)
+
+def _abandon(opened: list[Log]) -> None:
+    for log in opened:
+        log.abandon()
 
 
 def submit(
