@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -43,6 +44,35 @@ class Login:
     mechanism: str = ""
     user: str = ""
     secret: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a client comes in.
+
+    Attributes:
+        login: reads what it says of itself; may block for a file.
+        context: TLS; None: in the clear.
+        server_name: the name that the server's certificate must have; "": the host's.
+    """
+
+    login: Callable[[], Login] = Login
+    context: ssl.SSLContext | None = None
+    server_name: str = ""
+
+    async def read(self) -> Login:
+        """`login`, off the loop where it may block."""
+        if self.login is Login:
+            return Login()
+        return await asyncio.to_thread(self.login)
+
+    def name_at(self, host: str) -> str | None:
+        """The name to ask for and to check; None without TLS."""
+        return None if self.context is None else self.server_name or host
+
+
+NOBODY: Final = Access()
+"""In the clear, saying nothing of itself."""
 
 
 def login_source(
@@ -128,12 +158,16 @@ def split_user(url: str, authority: str) -> tuple[str, str]:
     return (before, rest) if at else ("", authority)
 
 
-def client_context(options: Mapping[str, Any]) -> ssl.SSLContext:
+def client_context(
+    options: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> ssl.SSLContext:
     """TLS 1.2 or newer that checks the server's certificate and its name, always.
 
     Args:
         options: those of `TLS_OPTIONS` that were given. ``ca_file``: whom to believe (default:
             the system's list). ``cert_file`` and ``key_file``: the client's own certificate.
+        environ: the environment: POSTHOUSE_CA_FILE, POSTHOUSE_CERT_FILE, POSTHOUSE_KEY_FILE where
+            no option says it.
 
     Raises:
         BadArgument: a key without a certificate.
@@ -144,17 +178,17 @@ def client_context(options: Mapping[str, Any]) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
     ca_file, cert_file, key_file = (
-        None if options.get(key) is None else os.fspath(options[key])
+        environ.get(f"POSTHOUSE_{key.upper()}") if options.get(key) is None else options[key]
         for key in ("ca_file", "cert_file", "key_file")
     )
     if ca_file is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        load_authorities(context, ca_file)
+        load_authorities(context, os.fspath(ca_file))
     if key_file is not None and cert_file is None:
         raise BadArgument("key_file= is the key of a certificate: give cert_file= too")
     if cert_file is not None:
-        load_certificate(context, cert_file, key_file or cert_file)
+        load_certificate(context, os.fspath(cert_file), os.fspath(key_file or cert_file))
     return context
 
 

@@ -18,6 +18,7 @@ _SCHEMES: Final[dict[str, str]] = {
     "log": "log",
     "sqlite": "sqlite",
     "tcp": "remote.tcp",
+    "tls": "remote.tls",
     "unix": "remote.unix",
 }
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.\-]+):(.*)", re.DOTALL)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from posthouse.cli import declare, find, put, queues, read, redrive, topics, user
+from posthouse.cli import declare, find, put, queues, read, redrive, serve, top, topics, user
 from posthouse.cli.demo import command as demo
 from posthouse.cli.log import command as log
 
@@ -47,5 +47,7 @@ app.command()(topics.bind)
 app.command()(topics.unbind)
 app.command()(topics.bindings)
 app.command()(topics.publish)
+app.command()(serve.serve)
+app.command()(top.top)
 app.add_typer(log.app)
 app.add_typer(user.app)

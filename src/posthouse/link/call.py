@@ -30,7 +30,16 @@ class Call:
         size_bytes: what it holds.
     """
 
-    __slots__ = ("abandoned", "futures", "instead", "left", "message", "restart", "sent", "size_bytes")
+    __slots__ = (
+        "abandoned",
+        "futures",
+        "instead",
+        "left",
+        "message",
+        "restart",
+        "sent",
+        "size_bytes",
+    )
 
     def __init__(self, message: Any, restart: Restart, size_bytes: int = 0) -> None:
         self.message = message

@@ -11,7 +11,7 @@ from posthouse.model import NANOSECONDS
 class Held:
     """One delivery: ``left`` of its messages are not settled."""
 
-    __slots__ = ("deadline_s", "left", "lease_ns", "queue", "settled")
+    __slots__ = ("deadline_s", "lease_ns", "left", "queue", "settled")
 
     def __init__(self, queue: str, lease_ns: int, left: int) -> None:
         self.queue = queue

@@ -16,6 +16,7 @@ import threading
 import time
 from typing import Any, Final, Protocol
 
+from posthouse.access.client import Access
 from posthouse.errors import PosthouseError
 from posthouse.link.held import Holdings
 from posthouse.link.line import hello
@@ -38,6 +39,7 @@ class Kept(Protocol):
     """What this needs of a link."""
 
     place: Place
+    access: Access
     options: LinkOptions
     holdings: Holdings
     welcome: Welcome | None
@@ -138,9 +140,19 @@ class Renewals:
             self._socket.settimeout(IO_S)
             if place.path:
                 self._socket.connect(place.path)
+            elif link.access.context is not None:
+                self._socket = link.access.context.wrap_socket(
+                    self._socket, server_hostname=link.access.name_at(place.host)
+                )
             options = link.options
             first = hello(
-                welcome.session, 0, "keeper", options.name, options.heartbeat_s, FRAME_BYTES
+                welcome.session,
+                0,
+                "keeper",
+                options.name,
+                options.heartbeat_s,
+                FRAME_BYTES,
+                link.access.login(),
             )
             self._socket.sendall(encode(first))
             answer = self._hear()

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from posthouse.errors import BrokerUnreachable, PosthouseError, ProtocolError
+from posthouse.access.client import NOBODY, Access, Login
+from posthouse.errors import (
+    AuthenticationFailed,
+    BrokerUnreachable,
+    PosthouseError,
+    ProtocolError,
+)
 from posthouse.link.options import Place
 from posthouse.wire.answers import Refused, Welcome
 from posthouse.wire.connection import ClientSide, encode, encode_all
@@ -43,7 +50,7 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._transport = transport
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         transport.write(encode(self._hello))
@@ -69,6 +76,9 @@ class Line(asyncio.Protocol):
                 self.welcomed.set_result(message)
                 return messages[at + 1 :]
             if isinstance(message, Refused):
+                if message.code == AuthenticationFailed.__name__:
+                    self.abort(AuthenticationFailed(message.text, message.retry_after_s))
+                    return []
                 kind = ProtocolError if message.final else BrokerUnreachable
                 self.abort(kind(f"the server refuses: {message.text}"))
                 return []
@@ -120,12 +130,14 @@ async def connect(
     hello: Hello,
     hear: Callable[[list[Any]], None],
     timeout_s: float,
+    access: Access = NOBODY,
 ) -> tuple[Line, Welcome]:
     """A line on which both sides have agreed.
 
     Raises:
         BrokerUnreachable: nobody is there, or answers in time.
-        ProtocolError: the server does not speak this version.
+        ProtocolError: the server does not speak this version, or TLS as it should.
+        AuthenticationFailed: the server refuses the login.
     """
     line = Line(loop, hello, hear)
     try:
@@ -133,11 +145,19 @@ async def connect(
             if place.path:
                 await loop.create_unix_connection(lambda: line, place.path)
             else:
-                await loop.create_connection(lambda: line, place.host, place.port)
+                await loop.create_connection(
+                    lambda: line,
+                    place.host,
+                    place.port,
+                    ssl=access.context,
+                    server_hostname=access.name_at(place.host),
+                )
             return line, await line.welcomed
     except TimeoutError:
         line.abort(BrokerUnreachable("no answer"))
         raise BrokerUnreachable(f"{place}: no answer within {timeout_s:g} s") from None
+    except ssl.SSLError as error:
+        raise ProtocolError(f"{place}: no TLS with this server: {error}") from error
     except OSError as error:
         raise BrokerUnreachable(f"{place}: {error.strerror or error}") from error
     except BaseException:
@@ -146,7 +166,25 @@ async def connect(
 
 
 def hello(
-    session: bytes, producer: int, role: str, name: str, heartbeat_s: float, frame_bytes: int
+    session: bytes,
+    producer: int,
+    role: str,
+    name: str,
+    heartbeat_s: float,
+    frame_bytes: int,
+    login: Login,
 ) -> Hello:
     """What a client begins with."""
-    return Hello(VERSION, VERSION, session, role, name, heartbeat_s, frame_bytes, producer)
+    return Hello(
+        VERSION,
+        VERSION,
+        session,
+        role,
+        name,
+        heartbeat_s,
+        frame_bytes,
+        producer,
+        login.mechanism,
+        login.user,
+        "" if login.secret is None else login.secret.reveal(),
+    )

@@ -8,14 +8,17 @@ from posthouse.errors import BadArgument
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A host and a port, or a Unix socket's path."""
+    """A host and a port, with TLS or without; or a Unix socket's path."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    tls: bool = False
 
     def __str__(self) -> str:
-        return f"unix:{self.path}" if self.path else f"tcp://{self.host}:{self.port}"
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{'tls' if self.tls else 'tcp'}://{self.host}:{self.port}"
 
 
 class LinkOptions(msgspec.Struct, frozen=True, kw_only=True):

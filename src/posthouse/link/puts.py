@@ -78,9 +78,7 @@ class PutPort(PortBase):
                     self._putting.discard(run)
         if timeout_s is not None:
             check_seconds("timeout", timeout_s)
-        message = PutOne(
-            0, self._name, link.sequences(1), kind, body, headers, traits, timeout_s
-        )
+        message = PutOne(0, self._name, link.sequences(1), kind, body, headers, traits, timeout_s)
         return await self._placed(link.call(message, AGAIN, len(body))), None
 
     async def put_many_waiting(

@@ -48,7 +48,9 @@ class SettlePort(PortBase):
         """See the contract."""
         self._link.check()
         self._link.holdings.settle(token, [message_id])
-        return self._settle(Reject(0, self._name, token, message_id, _clean(reason) or "", _clean(error)))
+        return self._settle(
+            Reject(0, self._name, token, message_id, _clean(reason) or "", _clean(error))
+        )
 
     def give_back(self, token: int, message_id: int) -> asyncio.Future[Any]:
         """See the contract."""
@@ -80,7 +82,9 @@ class SettlePort(PortBase):
 
     def reject_step(self, token: int, message_id: int, reason: str, error: str | None) -> Owned:
         """See the contract."""
-        step = SettleStep(self._name, "reject", token, message_id, None, _clean(reason) or "", _clean(error))
+        step = SettleStep(
+            self._name, "reject", token, message_id, None, _clean(reason) or "", _clean(error)
+        )
         return Owned(self._link, step)
 
 

@@ -41,10 +41,16 @@ class Welcome(msgspec.Struct, array_like=True, tag=128, gc=False):
 
 
 class Refused(msgspec.Struct, array_like=True, tag=129, gc=False):
-    """Why the connection is about to be closed; ``final``: another one would fare no better."""
+    """Why the connection is about to be closed; ``final``: another one would fare no better.
+
+    ``code`` is "AuthenticationFailed" where the login was refused, and it may be worth another try
+    after ``retry_after_s``, if that is not 0.
+    """
 
     text: str
     final: bool = False
+    code: str = ""
+    retry_after_s: float = 0.0
 
 
 class Pong(msgspec.Struct, array_like=True, tag=130, gc=False):

@@ -25,6 +25,10 @@ class Hello(msgspec.Struct, array_like=True, tag=1, gc=False):
         heartbeat_s: the longest silence that the client means to keep.
         frame_bytes: the longest frame that it takes.
         producer: what an earlier server knew the session's puts by; 0 for none.
+        mechanism: how the client says who it is: "password", "token", "certificate"; "": it is
+            nobody.
+        user: as whom; with a certificate it may be empty.
+        secret: the password or token.
     """
 
     lowest: int
@@ -35,6 +39,13 @@ class Hello(msgspec.Struct, array_like=True, tag=1, gc=False):
     heartbeat_s: float = 20.0
     frame_bytes: int = 0
     producer: int = 0
+    mechanism: str = ""
+    user: str = ""
+    secret: str = ""
+
+    def __repr__(self) -> str:
+        # What proves who it is, is shown nowhere.
+        return f"<Hello, {self.role} {self.name!r}>"
 
 
 class Seen(msgspec.Struct, array_like=True, tag=2, gc=False):

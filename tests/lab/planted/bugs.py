@@ -22,6 +22,7 @@ from tests.lab.planted.detectors import (
     by_pytest,
 )
 from tests.lab.planted.operations import OPERATIONS
+from tests.lab.planted.places import PLACES
 from tests.lab.planted.plant import Bug, Edit
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -426,4 +427,5 @@ BUGS: Final[tuple[Bug, ...]] = (
         by_pytest("tests/journal/test_codec.py"),
     ),
     *OPERATIONS,
+    *PLACES,
 )

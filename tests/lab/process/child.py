@@ -14,8 +14,11 @@ import posthouse.backends.log
 from posthouse.clock import SystemClock
 from posthouse.model import NANOSECONDS
 from posthouse.testing.failpoints import FailPoint, KillingFiles, kill_self
+from tests.lab.process.bodies import body_of, key_of
+from tests.lab.process.drain import drain
 from tests.lab.process.job import Job, say_on
-from tests.lab.process.life import Life, body_of, drain, key_of, queues_of
+from tests.lab.process.life import Life
+from tests.lab.process.queues import queues_of
 
 OUT_FD: Final = 1
 
@@ -65,7 +68,7 @@ async def _run(
             files.phase = "run"
         say("opened")
         if job.work == "drain":
-            await drain(broker, say)
+            await drain(broker, say, job.rich)
         elif job.work == "put":
             say("put", 1, "a", [job.name])
             say("done", 1, [await queues_of(broker)["a"].put(body_of(job.name))])
@@ -75,7 +78,7 @@ async def _run(
             say("got", "a", message.id, key, message.token, message.attempts)
             kill_self()
         else:
-            life = Life(broker, say, random, job.name)
+            life = Life(broker, say, random, job.name, rich=job.rich)
             await life.run(job.operations)
             leaving = life.leave()
         if files is not None:

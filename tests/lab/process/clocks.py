@@ -18,6 +18,7 @@ from posthouse.journal.files import Files, RealFiles
 from posthouse.model import NANOSECONDS
 from tests.lab.process.faults import Fault, one_life
 from tests.lab.process.ledger import Ledger
+from tests.lab.process.queues import draw_rich
 from tests.lab.process.scratch import scratch
 
 YEAR_S: Final = 365.25 * 24 * 3600
@@ -59,7 +60,7 @@ def run_clocks(seed: int) -> int:
         AssertionError: a promise was broken; the text has the seed and the trace.
     """
     random = Random(seed)
-    ledger = Ledger()
+    ledger = Ledger(draw_rich(random))
     shifts: list[float] = []
     problems: list[str] = []
     with scratch() as directory:
@@ -77,6 +78,7 @@ def run_clocks(seed: int) -> int:
                 last=last,
                 wall_ns=wall,
                 longest_s=LONGEST_S,
+                scope=name,
             )
             problems.extend(found)
 

@@ -21,9 +21,11 @@ from posthouse.errors import DiskError, LogDamaged
 from posthouse.journal.files import Files, RealFiles
 from posthouse.testing.files import FaultyFiles
 from tests.lab.process.child import log_options, shifted_wall
+from tests.lab.process.drain import drain
 from tests.lab.process.kills import DRAIN_SHIFT_S
 from tests.lab.process.ledger import Ledger
-from tests.lab.process.life import LONGEST_S, Life, Stopped, drain
+from tests.lab.process.life import LONGEST_S, Life, Stopped
+from tests.lab.process.queues import draw_rich
 from tests.lab.process.scratch import scratch
 
 T = TypeVar("T")
@@ -106,6 +108,7 @@ def one_life(
     last: bool = False,
     wall_ns: Callable[[], int] = time.time_ns,
     longest_s: float = LONGEST_S,
+    scope: str = "",
 ) -> list[str]:
     """Open, work (or drain, the ``last``) and close on this disk; what should not have happened.
 
@@ -127,9 +130,10 @@ def one_life(
             ) as broker,
         ):
             if last:
-                await drain(broker, ledger.take)
+                await drain(broker, ledger.take, ledger.rich)
             else:
-                life = Life(broker, ledger.take, random, name, longest_s=longest_s)
+                more: dict[str, Any] = {"longest_s": longest_s, "scope": scope}
+                life = Life(broker, ledger.take, random, name, rich=ledger.rich, **more)
                 await life.run(OPERATIONS)
                 leaving = life.leave()
         return leaving
@@ -150,11 +154,17 @@ def one_life(
 
 def count_calls(seed: int) -> int:
     """How many calls a life of this seed makes when nothing fails."""
+    rich = rich_of(seed)
     with scratch() as directory:
         files = FaultyFiles(NEVER, errno.EIO)
-        run_before(Path(directory), seed, Ledger())
-        one_life(Path(directory), seed, "1", Ledger(), files)
+        run_before(Path(directory), seed, Ledger(rich))
+        one_life(Path(directory), seed, "1", Ledger(rich), files)
         return files.calls
+
+
+def rich_of(seed: int) -> tuple[str, ...]:
+    """Which queues of `queues.RICH` the lives of this seed have."""
+    return draw_rich(Random(f"rich {seed}"))
 
 
 def run_before(directory: Path, seed: int, ledger: Ledger) -> list[str]:
@@ -174,7 +184,7 @@ def run_fault(seed: int, fault: Fault) -> None:
     Raises:
         AssertionError: a promise was broken; the text has the case and the trace.
     """
-    ledger = Ledger()
+    ledger = Ledger(rich_of(seed))
     with scratch() as directory:
         path = Path(directory) / "log"
         files = fault.files()

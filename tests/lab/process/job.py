@@ -25,6 +25,7 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
         kill_after_s: it is killed so many seconds after its birth; None: not from outside.
         fail_at: it kills itself at this fail point (see `posthouse.testing.failpoints`).
         wall_shift_s: its wall clock is so far off, seconds.
+        rich: the queues that it has of `queues.RICH`.
     """
 
     directory: str
@@ -35,6 +36,7 @@ class Job(msgspec.Struct, kw_only=True, omit_defaults=True):
     kill_after_s: float | None = None
     fail_at: str = ""
     wall_shift_s: float = 0.0
+    rich: tuple[str, ...] = ()
 
 
 encode_line: Final[Callable[[Any], bytes]] = msgspec.json.Encoder().encode

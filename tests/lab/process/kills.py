@@ -11,6 +11,7 @@ from posthouse.testing.failpoints import KINDS, FailPoint
 from tests.lab.process.job import Job
 from tests.lab.process.ledger import Ledger
 from tests.lab.process.nursery import Nursery
+from tests.lab.process.queues import draw_rich
 
 MOST_LIVES: Final = 6
 _OFTEN: Final = ("write", "sync", "ring", "read")
@@ -19,13 +20,14 @@ DRAIN_SHIFT_S: Final = 3600.0
 """The last life's clock is so far ahead that nothing is delayed any more, seconds."""
 
 
-def draw_job(random: Random, directory: str, life: int) -> Job:
+def draw_job(random: Random, directory: str, life: int, rich: tuple[str, ...]) -> Job:
     """One life and its death."""
     job = Job(
         directory=directory,
         seed=random.getrandbits(32),
         name=str(life),
         operations=random.choice([3, 30, 60, 150]),
+        rich=rich,
     )
     death = random.random()
     if death < 0.05:
@@ -63,17 +65,24 @@ def run_seed(nursery: Nursery, seed: int, directory: Path) -> int:
         AssertionError: a promise was broken; the text has the seed and the trace.
     """
     random = Random(seed)
-    ledger = Ledger()
+    rich = draw_rich(random)
+    ledger = Ledger(rich)
     kills = 0
     jobs: list[Job] = []
     try:
         for life in range(random.randint(1, MOST_LIVES)):
-            jobs.append(draw_job(random, str(directory), life))
+            jobs.append(draw_job(random, str(directory), life, rich))
             end = nursery.raise_child(jobs[-1], ledger.take)
             ledger.life_over(end != "closed")
             kills += end != "closed"
         jobs.append(
-            Job(directory=str(directory), seed=seed, work="drain", wall_shift_s=DRAIN_SHIFT_S)
+            Job(
+                directory=str(directory),
+                seed=seed,
+                work="drain",
+                wall_shift_s=DRAIN_SHIFT_S,
+                rich=rich,
+            )
         )
         nursery.raise_child(jobs[-1], ledger.take)
         problems = ledger.problems()

@@ -6,27 +6,32 @@ from collections.abc import Callable
 from typing import Any
 
 from posthouse.testing.history import History, Operation
-from tests.lab.process.life import DEAD, MAX_ATTEMPTS
+from tests.lab.process.queues import policies_of
 
 
 class Ledger:
-    """Writes down what a life reports.
+    """Writes down what a life reports; ``rich`` are the queues that it has of `queues.RICH`.
 
     Attributes:
+        rich: these.
         history: what was written.
         reports: how many there were.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rich: tuple[str, ...] = ()) -> None:
+        self.rich = rich
         self.history = History()
         self.reports = 0
         self._running: dict[int, Operation] = {}
         history = self.history
         self._starts: dict[str, Callable[..., Operation]] = {
-            "put": history.put_started,
+            "put": self._put,
             "settle": history.settle_started,
             "transaction": self._transaction,
             "purge": history.purged_started,
+            "redrive": history.redrive_started,
+            "move": history.move_started,
+            "delay": history.delay_started,
             "bind": history.bind_started,
         }
 
@@ -58,6 +63,17 @@ class Ledger:
         elif word != "opened":
             raise ValueError(f"{word!r} is no report")
 
+    def _put(
+        self,
+        queue: str,
+        keys: list[str],
+        delay_s: float | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> Operation:
+        given = dict(options or {})
+        ttl_s = given.pop("ttl", None)
+        return self.history.put_started(queue, keys, delay_s, ttl_s=ttl_s, **given)
+
     def _transaction(self, settles: list[list[Any]], puts: list[list[str]]) -> Operation:
         return self.history.transaction_started(
             [(verb, queue, message_id, token) for verb, queue, message_id, token in settles],
@@ -71,4 +87,4 @@ class Ledger:
 
     def problems(self) -> list[str]:
         """What does not hold of what was promised; see `History.problems`."""
-        return self.history.problems(max_attempts=MAX_ATTEMPTS, dead=DEAD)
+        return self.history.problems(**policies_of(self.rich))

@@ -7,7 +7,6 @@ call ended after it, so that a witness knows, wherever the life is cut off, what
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, Final
@@ -18,21 +17,20 @@ from posthouse import (
     Message,
     Queue,
     QueueFull,
-    Retry,
     StorageFailed,
     StorageFull,
     UnknownOutcome,
 )
-from posthouse.core.letters import ORIGIN
 from posthouse.errors import DiskError
+from tests.lab.process.bodies import body_of, key_of, told_key
+from tests.lab.process.drain import drain
+from tests.lab.process.queues import queues_of
+from tests.lab.process.rich import WAIT_S, RichVerbs
+from tests.lab.process.telling import Say, tell_bindings
 from tests.lab.topics import KEYS, MATCHES, PUBLISHED, TOPICS, copy_name, routes
 
-Say = Callable[..., None]
-"""Takes one report: a word and its fields, all plain values. See `ledger.Ledger.take`."""
+__all__ = ["LONGEST_S", "WAIT_S", "Life", "Say", "Stopped", "body_of", "drain", "key_of"]
 
-MAX_ATTEMPTS: Final = {"a": 3, "b": 2, "c": 3, "a.dead": 5}
-DEAD: Final[dict[str, str | None]] = {"a": "a.dead", "b": None, "c": "a.dead", "a.dead": "a.dead"}
-BOUND: Final = 40
 WORKERS: Final = 3
 LONGEST_S: Final = 600.0
 """The longest delay, seconds, if nothing else is said."""
@@ -40,66 +38,34 @@ MOST_HELD: Final = 12
 # How often each verb is drawn; see `Life._work`.
 _FILLING: Final = (6.0, 3.0, 2.0, 5.0, 3.0, 2.0, 8.0, 2.0, 5.0, 1.0, 1.0, 0.1, 3.0, 1.0)
 _EMPTYING: Final = (4.0, 1.0, 0.5, 6.0, 5.0, 3.0, 9.0, 5.0, 4.0, 1.0, 0.5, 0.5, 2.0, 1.0)
-_RETRY_S: Final = 0.001
-WAIT_S: Final = 0.001
-"""How long it waits for a message or for room, seconds: much is tried, little waited for."""
 
 
 class Stopped(Exception):
     """The broker has stopped: the disk failed. The life is over."""
 
 
-def body_of(key: str) -> str:
-    """The body that goes by this key: the key, and a filler that only follows from the key."""
-    check = zlib.crc32(key.encode())
-    return f"{key}|" + f"{check:08x}" * (check % 23 if check % 11 else check % 1500)
-
-
-def key_of(body: Any) -> str:
-    """The key of a body; what is not whole has another key, which nobody ever put."""
-    key = str(body).partition("|")[0]
-    return key if body == body_of(key) else f"not whole: {str(body)[:60]!r}"
-
-
-def told_key(message: Message[Any]) -> str:
-    """What the witness calls a message: of what was published, one for each queue."""
-    home = (message.headers or {}).get(ORIGIN, message.queue_name)
-    return copy_name(key_of(message.body), home)
-
-
-async def tell_bindings(broker: Broker, say: Say) -> None:
-    """Say which bindings there are."""
-    for topic in TOPICS:
-        say("bindings", topic, await broker.topic(topic).bindings())
-
-
-def queues_of(broker: Broker) -> dict[str, Queue[str]]:
-    """The queues that every life uses, with their policies."""
-
-    def make(name: str, **more: Any) -> Queue[str]:
-        retry = Retry(MAX_ATTEMPTS[name], "fixed", first_s=_RETRY_S, jitter=False)
-        return broker.queue(name, str, retry=retry, dead_letter=DEAD[name], **more)
-
-    return {
-        "a": make("a"),
-        "b": make("b"),
-        "c": make("c", max_messages=BOUND),
-        "a.dead": make("a.dead"),
-    }
-
-
 class Life:
     """What one process does with its broker."""
 
     def __init__(
-        self, broker: Broker, say: Say, random: Random, name: str, *, longest_s: float = LONGEST_S
+        self,
+        broker: Broker,
+        say: Say,
+        random: Random,
+        name: str,
+        *,
+        longest_s: float = LONGEST_S,
+        rich: tuple[str, ...] = (),
+        scope: str = "",
     ) -> None:
         self._broker = broker
         self._say = say
         self._random = random
         self._name = name
         self._longest_s = longest_s
-        self._queues = queues_of(broker)
+        self._rich = rich
+        self._queues = queues_of(broker, rich)
+        self._more = RichVerbs(self, random, self._queues, rich, scope)
         self._emptying = random.random() < 0.5
         self._held: list[Message[str]] = []
         self._puts = 0
@@ -122,10 +88,15 @@ class Life:
                 raise end
 
     async def _work(self, operations: int) -> None:
+        verbs: list[Callable[[], Awaitable[None]]]
         verbs = [self._put, self._put_many, self._put_later, self._get, self._get_many]
         verbs += [self._iterate, self._settle, self._settle_many, self._transact, self._rest]
         verbs += [self._extend, self._purge, self._publish, self._bind]
-        weights = _EMPTYING if self._emptying else _FILLING
+        weights = list(_EMPTYING if self._emptying else _FILLING)
+        if self._rich:
+            for weight, verb in self._more.verbs():
+                weights.append(weight)
+                verbs.append(verb)
         for _ in range(operations):
             (verb,) = self._random.choices(verbs, weights)
             await verb()
@@ -145,8 +116,10 @@ class Life:
         self._say(word, self._calls, *fields)
         return self._calls
 
-    async def end(self, number: int, call: Awaitable[Any]) -> bool:
+    async def end(self, number: int, call: Awaitable[Any], *, of_some: bool = False) -> bool:
         """Await the call and say how it ended; whether it was done.
+
+        ``of_some``: it is about some of a queue's messages, and nobody knows which they were.
 
         Raises:
             Stopped: the disk failed.
@@ -160,8 +133,12 @@ class Life:
             self._say("failed", number, str(error))
             raise Stopped(str(error)) from error
         except (StorageFull, QueueFull, TimeoutError) as error:
-            self._say("failed", number, f"{type(error).__name__}: {error}")
+            why = f"{type(error).__name__}: {error}"
+            self._say("unknown" if of_some else "failed", number, why)
             return False
+        if of_some:
+            self._say("unknown", number, "which they were it does not say")
+            return True
         self._say("done", number, list(answer) if answer is not None else None)
         return True
 
@@ -173,16 +150,20 @@ class Life:
         return [f"{self._name}.{number}" for number in range(first, first + count)]
 
     def _target(self) -> tuple[str, Queue[str]]:
-        name = self._random.choice("aabc")
+        name = self._random.choice([*"aabc", *self._rich, *self._rich])
         return name, self._queues[name]
+
+    def _options(self, queue: str) -> dict[str, Any]:
+        return self._more.options(queue) if self._rich else {}
 
     async def _put(self, delay_s: float | None = None) -> None:
         name, queue = self._target()
-        keys = self._keys(1)
-        number = self.begin("put", name, keys, delay_s)
+        keys, options = self._keys(1), self._options(name)
+        number = self.begin("put", name, keys, delay_s, options)
 
         async def call() -> list[str]:
-            return [await queue.put(body_of(keys[0]), delay=delay_s, timeout=WAIT_S)]
+            body = body_of(keys[0])
+            return [await queue.put(body, delay=delay_s, timeout=WAIT_S, **options)]
 
         await self.end(number, call())
 
@@ -194,8 +175,9 @@ class Life:
     async def _put_many(self) -> None:
         name, queue = self._target()
         keys = self._keys(self._random.randint(1, 12))
-        number = self.begin("put", name, keys)
-        await self.end(number, queue.put_many(map(body_of, keys), timeout=WAIT_S))
+        options = self._options(name)
+        number = self.begin("put", name, keys, None, options)
+        await self.end(number, queue.put_many(map(body_of, keys), timeout=WAIT_S, **options))
 
     # topics
 
@@ -228,7 +210,8 @@ class Life:
     # taking
 
     def _source(self) -> Queue[str]:
-        return self._queues[self._random.choice(["a", "a", "b", "c", "a.dead"])]
+        names = ["a", "a", "b", "c", "a.dead", *self._rich, *self._rich]
+        return self._queues[self._random.choice(names)]
 
     def _got(self, message: Message[str]) -> None:
         try:
@@ -273,17 +256,18 @@ class Life:
         queue, most = self._source(), self._random.randint(1, 4)
 
         async def take() -> list[Message[str]]:
-            taken: list[Message[str]] = []
             iterator: Any = aiter(queue)
             self._say("iterating", queue.name, 1)
             try:
-                # What waits now is set aside at the first step: none of these has to wait.
+                # What waits now is set aside at the first step: none of these has to wait, but
+                # where a key, a limit or its age holds it up.
                 for _ in range(min(most, queue.qsize())):
-                    taken.append(await anext(iterator))
+                    async with asyncio.timeout(WAIT_S if self._rich else None):
+                        self._got(await anext(iterator))
             finally:
                 await iterator.aclose()
                 self._say("iterating", queue.name, -1)
-            return taken
+            return []
 
         await self._take(queue, take)
 
@@ -352,21 +336,30 @@ class Life:
             if message is not None:
                 settles.append((self._random.choice(["ack", "ack", "nack", "reject"]), message))
         puts = [(*self._target(), self._keys(1)[0]) for _ in range(self._random.randint(0, 3))]
-        if not settles and not puts:
+        topic, routing, published = None, "", ""
+        copies: list[list[str]] = []
+        if self._rich and self._random.random() < 0.3:
+            topic = self._broker.topic(self._random.choice(TOPICS))
+            routing, published = self._random.choice(KEYS), PUBLISHED + self._keys(1)[0]
+            queues = routes(await topic.bindings(), routing)
+            copies = [[name, copy_name(published, name)] for name in queues]
+        if not settles and not puts and not copies:
             return
         number = self.begin(
             "transaction",
             [[verb, m.queue_name, m.id, m.token] for verb, m in settles],
-            [[name, key] for name, _, key in puts],
+            [[name, key] for name, _, key in puts] + copies,
         )
 
-        async def call() -> list[str]:
+        async def call() -> list[str] | None:
             async with self._broker.transaction(timeout=WAIT_S) as tx:
                 for verb, message in settles:
                     {"ack": tx.ack, "nack": tx.nack, "reject": tx.reject}[verb](message)
                 for _, queue, key in puts:
                     tx.put(queue, body_of(key))
-            return tx.ids
+                if topic is not None:
+                    tx.publish(topic, body_of(published), key=routing, unroutable=True)
+            return None if copies else tx.ids  # in which order copies come, it does not say
 
         if not await self.end(number, call()):
             self._held += [message for _, message in settles]
@@ -382,21 +375,3 @@ class Life:
 
     async def _rest(self) -> None:
         await asyncio.sleep(self._random.choice([0, 0, 0.001, 0.003]))
-
-
-async def drain(broker: Broker, say: Say) -> None:
-    """Take and ack everything there is, and tell what it was.
-
-    The broker's clock must be ahead of every due time: nothing may stay delayed.
-    """
-    await tell_bindings(broker, say)
-    for name, queue in queues_of(broker).items():
-        found: list[list[Any]] = []
-        while True:
-            stats = await queue.stats()
-            if not stats.waiting + stats.delayed + stats.in_flight:
-                break
-            messages = await queue.get_many(1000, timeout=20.0)
-            found += [[m.id, told_key(m), m.attempts - 1] for m in messages]
-            await queue.ack_many(messages, durable=True)
-        say("left", name, found)

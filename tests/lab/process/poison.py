@@ -7,8 +7,8 @@ from typing import Any
 
 from tests.lab.process.job import Job
 from tests.lab.process.ledger import Ledger
-from tests.lab.process.life import MAX_ATTEMPTS
 from tests.lab.process.nursery import Nursery
+from tests.lab.process.queues import MAX_ATTEMPTS
 
 
 def run_poison(nursery: Nursery, seed: int, directory: Path) -> list[tuple[str, int]]:

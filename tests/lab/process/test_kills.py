@@ -12,12 +12,13 @@ from posthouse.errors import BadArgument
 from posthouse.testing.failpoints import KINDS, FailPoint, KillingFiles
 from posthouse.testing.files import Operation
 from tests.lab.process import kills
+from tests.lab.process.bodies import body_of, key_of
 from tests.lab.process.budget import LabLike, run_seeds
 from tests.lab.process.job import Job
 from tests.lab.process.ledger import Ledger
-from tests.lab.process.life import MAX_ATTEMPTS, body_of, key_of
 from tests.lab.process.nursery import ChildFailed, Nursery
 from tests.lab.process.poison import run_poison
+from tests.lab.process.queues import MAX_ATTEMPTS
 
 
 @pytest.fixture(scope="module")

@@ -53,10 +53,19 @@ class Actors:
         for _ in range(count):
             try:
                 await self._put()
+                await self._burst()
             except Over:
                 return
             if self._chance.random() < 0.5:
                 await self.pause()
+
+    async def _burst(self) -> None:
+        """Now and then, where a rate is: much at once, after a time in which it was not used."""
+        queue = self._queue()
+        if "rate" not in self._world.plans[queue.name].more or self._chance.random() < 0.7:
+            return
+        await asyncio.sleep(self._chance.choice([0.0, 3.0]))
+        await self._script.put_many(queue, 6, timeout=0.05)
 
     async def _topics(self) -> None:
         """Bind, unbind or publish."""
@@ -113,11 +122,17 @@ class Actors:
             return
 
     async def bury(self, queue: Queue[Any]) -> None:
-        """Ack all that comes: dead letters."""
+        """Ack all that comes, dead letters, at once or when some wait; now and then look only."""
         try:
             while True:
+                if self._chance.random() < 0.3:
+                    await asyncio.sleep(self._chance.random() * 0.2)
                 message = await self._script.get(queue, None, None)
-                if message is not None:
+                if message is None:
+                    continue
+                if self._chance.random() < 0.2:
+                    await self._script.give_back(message)
+                else:
                     await self._script.ack(message)
         except Over:
             return

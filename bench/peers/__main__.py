@@ -1,0 +1,6 @@
+"""``python -m bench.peers``."""
+
+from bench.peers.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""A posthouse server, over TCP or a Unix socket."""

@@ -1,0 +1,211 @@
+"""Writing again what lives in the oldest segment, so that the segment can go.
+
+Invariants:
+    1. What lives, and as what, is decided in the step of the loop that appends the copy; so a
+       settlement stands in the log behind the copy, or there is no copy.
+    2. A segment goes the usual way, when nothing in it lives: a copy counts only when it is
+       durable (`LiveTable.carry`).
+    3. A page tells the new place only then, and only of what still waits there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Final
+
+from posthouse.core.carrying import Row, carried, next_in_memory
+from posthouse.core.pages import Page
+from posthouse.core.queue import QueueState
+from posthouse.core.state import BrokerState
+from posthouse.errors import PosthouseError, StorageFull
+from posthouse.journal.codec import size_bound
+from posthouse.journal.group import Group
+from posthouse.lane import Lane
+from posthouse.paging import Pager
+from posthouse.records import Entry, Put, Record
+
+STEP_MESSAGES: Final = 1_000
+STEP_BYTES: Final = 256 * 1024
+LOOK_EVERY: Final = 256
+MESSAGE_BYTES: Final = 32
+"""About what a message takes in the log beyond its body and headers."""
+
+logger = logging.getLogger("posthouse.log")
+
+
+class Compactor:
+    """Looks, after commits and when the log falls idle, and works in a task of its own."""
+
+    def __init__(
+        self,
+        state: BrokerState,
+        pager: Pager,
+        lanes: dict[int, Lane],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._state = state
+        self._pager = pager
+        self._journal = pager.journal
+        self._lanes = lanes
+        self._loop = loop
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = self._journal.options.compact_bytes_s == 0
+        self._seen = 0
+        self._journal.on_quiet = self.look
+
+    def committed(self, group: Group) -> None:
+        """A group is durable: look now and then, and where a segment was begun."""
+        self._seen += 1
+        if self._seen >= LOOK_EVERY or group.roll is not None:
+            self.look()
+
+    def look(self) -> None:
+        """Begin to work if there is need."""
+        self._seen = 0
+        if self._task is None and not self._stopped and self._next() is not None:
+            self._task = self._loop.create_task(self._work())
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way ends at its next wait."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _next(self) -> int | None:
+        """The segment to compact; None if there is no need."""
+        journal, live = self._journal, self._journal.live
+        segment = live.needed_from()
+        # A file that is being written and one before it are always there.
+        if live.newest - segment < 2:
+            return None
+        there = live.live_in(segment)
+        if not there:
+            return None
+        options = journal.options
+        if there < options.compact_share * live.put_in(segment):
+            return segment
+        queues = self._state.queues.values()
+        lives = sum(queue.size_bytes + MESSAGE_BYTES * queue.live for queue in queues)
+        return segment if journal.segments_bytes() > 2 * lives + options.segment_bytes else None
+
+    async def _work(self) -> None:
+        try:
+            while (segment := self._next()) is not None and not self._stopped:
+                before = self._journal.live.live_in(segment)
+                await self._compact(segment)
+                if self._journal.live.live_in(segment) >= before:
+                    return  # what is left is on its way to another place: later
+        except StorageFull:
+            logger.info("compaction waits for room on the disk")
+        except PosthouseError:
+            return  # the journal has stopped, and has said so
+        except Exception:
+            logger.exception("compaction failed; it is tried again later")
+        finally:
+            self._task = None
+
+    async def _compact(self, segment: int) -> None:
+        for queue in list(self._state.queues.values()):
+            if queue.live:
+                await self._pages_of(queue, segment)
+                await self._memory_of(queue, segment)
+
+    async def _pages_of(self, queue: QueueState, segment: int) -> None:
+        for page in [page for page in queue.pages or () if page.segment == segment]:
+            entries = await self._read(queue.number, page)
+            await self._room_for(entries)
+            if page.loaded is not None or page.segment != segment:
+                continue  # it is in memory now
+            attempts = queue.attempts
+            rows: list[Row] = [
+                (entry, attempts.get(entry[0], 0), 0, False)
+                for entry in entries
+                if page.holds(entry[0])
+            ]
+            if not rows:
+                continue
+            records = carried(queue.number, rows)
+            group = self._append(records)
+            start = len(group.records) - len(records)
+            group.effects.append(partial(_relocated, page, group, start, len(records)))
+            await self._durable(group, records)
+
+    async def _memory_of(self, queue: QueueState, segment: int) -> None:
+        lane = self._lanes.get(queue.number)
+        while True:
+            # What was carried is durable by now, and not in the segment any more.
+            await self._room_for([])
+            lives = self._journal.live.lives_in(segment)
+            reservations = [] if lane is None else lane.reservations
+            rows = next_in_memory(queue, reservations, lives, STEP_MESSAGES)
+            rows = _within(rows)
+            if not rows:
+                return
+            records = carried(queue.number, rows)
+            await self._durable(self._append(records), records)
+
+    def _append(self, records: list[Record]) -> Group:
+        group = self._journal.append(*records)
+        assert group is not None
+        return group
+
+    async def _read(self, number: int, page: Page) -> list[Entry]:
+        if page.loaded is not None or not page.count:
+            return []
+        arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
+
+        def done(found: list[list[Entry]] | None, error: BaseException | None) -> None:
+            if arrived.done():
+                return
+            if found is not None:
+                arrived.set_result(found)
+            else:
+                arrived.set_exception(error or OSError("the writer returned nothing"))
+
+        self._pager.fetch(number, [page], done)
+        try:
+            return (await arrived)[0]
+        except (PosthouseError, OSError) as error:
+            if page.loaded is None and page.count:
+                self._journal.read_failed(error)
+                self._journal.refuse()
+            return []
+
+    async def _room_for(self, entries: list[Entry]) -> None:
+        size_bytes = 2 * STEP_BYTES
+        if entries:
+            size_bytes += size_bound(Put(0, 0, 0, entries, True))
+        if self._journal.room < size_bytes:
+            await self._journal.make_room(size_bytes)
+
+    async def _durable(self, group: Group, records: list[Record]) -> None:
+        """Wait until the group is durable, and then as long as the rate asks for."""
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        group.waiters.append(waiter)
+        self._journal.hurry()
+        await waiter
+        size_bytes = sum(map(size_bound, records))
+        await asyncio.sleep(size_bytes / self._journal.options.compact_bytes_s)
+
+
+def _within(rows: list[Row]) -> list[Row]:
+    """The first of them, within `STEP_BYTES`; one at least."""
+    total = 0
+    for at, (entry, _, _, _) in enumerate(rows):
+        total += len(entry[2]) + len(entry[3])
+        if total > STEP_BYTES and at:
+            return rows[:at]
+    return rows
+
+
+def _relocated(page: Page, group: Group, start: int, count: int) -> None:
+    """The copy of a page is durable: it stands there now."""
+    there = Page(group.segment)
+    for index in range(start, start + count):
+        record = group.records[index]
+        if isinstance(record, Put):
+            place = record.entries[0][0], len(record.entries), group.offset, group.offsets[index]
+            there.add(place, 0)
+    page.relocate(there)

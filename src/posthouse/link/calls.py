@@ -1,0 +1,352 @@
+"""What is said to a server and what it answers, over whatever connection there is.
+
+Invariants:
+
+1. ``outstanding`` holds, in the order of their numbers, all requests that are not wholly answered;
+   a new connection begins with them.
+2. All that is said in one turn of the loop goes out in one write: plain puts to one queue, and
+   acks of one queue, in one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from threading import get_ident
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from posthouse.access.client import NOBODY, Access
+from posthouse.errors import (
+    BadArgument,
+    BrokerUnreachable,
+    PosthouseError,
+    WrongLoop,
+)
+from posthouse.link import replies
+from posthouse.link.call import AGAIN, Call, Restart
+from posthouse.link.held import Holdings
+from posthouse.link.keeper import Keeper
+from posthouse.link.line import Line
+from posthouse.link.options import LinkOptions, Place
+from posthouse.wire.answers import Welcome
+from posthouse.wire.requests import (
+    AckEach,
+    Cancel,
+    Get,
+    GiveBack,
+    PutEach,
+    Renew,
+    Seen,
+    Subscribe,
+)
+
+MOST_RUN: Final = 5_000
+MOST_RUN_BYTES: Final = 1024 * 1024
+SEEN_STEP: Final = 64
+
+
+class Pushed(Protocol):
+    """A subscription's client side."""
+
+    def pushed(self, message: Any) -> None: ...
+    def recalled(self) -> None: ...
+    def refused(self, error: Exception) -> None: ...
+    def reconnected(self, *, resumed: bool) -> None: ...
+
+
+class Calls:
+    """Requests on their way, by number. `Link` gives them a connection.
+
+    Attributes:
+        welcome: what the server said when it was last reached.
+        outstanding: see the module.
+        holdings: the deliveries that the client has.
+        failure: why no call is possible any more; None while it is.
+        feeds: subscriptions, by number.
+    """
+
+    def __init__(self, place: Place, options: LinkOptions, access: Access = NOBODY) -> None:
+        self.place = place
+        self.access = access
+        self.options = options
+        self.loop = asyncio.get_running_loop()
+        self.thread = get_ident()
+        self.welcome: Welcome | None = None
+        self.outstanding: dict[int, Call] = {}
+        self.keeper = Keeper(self)
+        self.holdings = Holdings(self.keeper.stir)
+        self.failure: PosthouseError | None = None
+        self.feeds: dict[int, Pushed] = {}
+        self.closing = False
+        self._away: BrokerUnreachable | None = None
+        self._refused = ""
+        self._line: Line | None = None
+        self._next = 1
+        self._sequence = 1
+        self._out: list[Any] = []
+        self._scheduled = False
+        self._puts: Call | None = None
+        self._acks: Call | None = None
+        self._run_bytes = 0
+        self._renewals: list[tuple[str, int, int]] = []
+        self._flight_bytes = 0
+        self._gate: deque[asyncio.Future[None]] = deque()
+        self._answered = 0
+        self._offset_ns = 0
+        self._idle: asyncio.Future[None] | None = None
+        self.farewell: asyncio.Future[None] = self.loop.create_future()
+
+    # what a call begins with
+
+    def check(self) -> None:
+        """Raise what a call should raise that cannot be made.
+
+        Raises:
+            BrokerClosed, ForkedProcess, WrongLoop: the handle cannot be used (here).
+            BrokerUnreachable: the server has been away for too long.
+        """
+        failure = self.failure
+        if failure is not None:
+            raise type(failure)(*failure.args)
+        if get_ident() != self.thread or asyncio._get_running_loop() is not self.loop:
+            raise WrongLoop(
+                "this handle belongs to another event loop or thread; open a broker of its own "
+                "there, or pass the work to the loop that opened it "
+                "(asyncio.run_coroutine_threadsafe)"
+            )
+        if self._away is not None:
+            raise BrokerUnreachable(*self._away.args)
+
+    def now_ns(self) -> int:
+        """The server's time, as well as it is known here."""
+        return time.monotonic_ns() + self._offset_ns
+
+    def full(self) -> bool:
+        """Whether a put has to wait until others are answered."""
+        welcome = self.welcome
+        assert welcome is not None
+        return (
+            self._flight_bytes > welcome.flight_bytes // 2
+            or len(self.outstanding) > welcome.requests // 2
+        )
+
+    async def room(self) -> None:
+        """Return when a put need not wait any more; in the order of coming."""
+        while self.full():
+            gate: asyncio.Future[None] = self.loop.create_future()
+            self._gate.append(gate)
+            try:
+                await gate
+            finally:
+                if not gate.done() or gate.cancelled():
+                    self._gate.remove(gate)
+            self.check()
+
+    # saying
+
+    def say(self, message: Any) -> None:
+        """Say something that need not be repeated; nothing while there is no connection."""
+        if self._line is not None:
+            self._out.append(message)
+            self._schedule()
+
+    def call(self, message: Any, restart: Restart, size_bytes: int = 0) -> Call:
+        """Make a request: its number is filled in. One future, part 0."""
+        self._puts = self._acks = None
+        call = self._begin(message, restart)
+        call.futures.append(self.loop.create_future())
+        call.size_bytes = size_bytes
+        self._flight_bytes += size_bytes
+        return call
+
+    def tell(self, message: Any, restart: Restart = "lease") -> None:
+        """Make a request whose outcome nobody waits for."""
+        self._puts = self._acks = None
+        self._begin(message, restart)
+
+    def _begin(self, message: Any, restart: Restart) -> Call:
+        message.id = number = self._next
+        self._next = number + 1
+        call = Call(message, restart)
+        self.outstanding[number] = call
+        self._out.append(message)
+        self._schedule()
+        return call
+
+    def sequences(self, count: int) -> int:
+        """Numbers for so many puts; the first one."""
+        first = self._sequence
+        self._sequence = first + count
+        return first
+
+    def put(self, queue: str, kind: int, body: bytes) -> tuple[asyncio.Future[int], Call, int]:
+        """A plain put, with the others of this turn: (what to await, and its part of a call)."""
+        run = self._puts
+        if (
+            run is None
+            or run.message.queue != queue
+            or len(run.futures) >= MOST_RUN
+            or self._run_bytes > MOST_RUN_BYTES
+        ):
+            self._puts = run = self._begin(PutEach(0, queue, self._sequence, [], []), AGAIN)
+            run.left = 0
+            self._run_bytes = 0
+        message = run.message
+        size = len(body)
+        self._run_bytes += size
+        run.size_bytes += size
+        self._flight_bytes += size
+        self._sequence += 1
+        message.kinds.append(kind)
+        message.bodies.append(body)
+        future: asyncio.Future[int] = self.loop.create_future()
+        futures = run.futures
+        futures.append(future)
+        run.left += 1
+        return future, run, len(futures) - 1
+
+    def ack(self, queue: str, token: int, message_id: int, *, durable: bool) -> asyncio.Future[Any]:
+        """A settlement, with the others of this turn."""
+        run = self._acks
+        if run is None or run.message.queue != queue or run.message.durable is not durable:
+            self._acks = run = self._begin(AckEach(0, queue, [], [], durable), "lease")
+            run.left = 0
+        message = run.message
+        message.tokens.append(token)
+        message.ids.append(message_id)
+        future: asyncio.Future[Any] = self.loop.create_future()
+        run.futures.append(future)
+        run.left += 1
+        if len(run.futures) >= MOST_RUN:
+            self._acks = None
+        return future
+
+    def renew(self, queue: str, token: int, lease_ns: int) -> None:
+        """Let a lease begin anew, with others of this turn."""
+        self._renewals.append((queue, token, lease_ns))
+        self.holdings.extended(token, lease_ns)
+        self._schedule()
+
+    def subscribe(self, message: Subscribe, feed: Pushed) -> int:
+        """Begin a subscription; its number."""
+        self._puts = self._acks = None
+        message.id = number = self._next
+        self._next = number + 1
+        self.feeds[number] = feed
+        self._out.append(message)
+        self._schedule()
+        return number
+
+    def give_back(self, queue: str, token: int, ids: list[int]) -> None:
+        """Undo a delivery that nobody wants."""
+        self.holdings.drop(token)
+        self.tell(GiveBack(0, queue, token, ids))
+
+    def abandon(self, call: Call, part: int = 0) -> None:
+        """Whoever waited for it is cancelled: stop it if it is not done."""
+        number = call.message.id
+        if self.outstanding.get(number) is not call:
+            return
+        if len(call.futures) == 1:
+            call.abandoned = True
+            if not call.sent and self._line is None:
+                self._finish(call)
+                return
+        queue = call.message.queue if isinstance(call.message, Get) else ""
+        self.say(Cancel(number, part, queue))
+
+    def stop(self, call: Call, instead: Exception) -> None:
+        """Stop waiting for what is not done; ``instead`` is raised from those who wait for it."""
+        number = call.message.id
+        if self.outstanding.get(number) is not call:
+            return
+        call.instead = instead
+        if not call.sent and self._line is None:
+            call.refuse_all(instead)
+            self._finish(call)
+            return
+        for part in range(len(call.futures)):
+            self.say(Cancel(number, part))
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        self._puts = self._acks = None
+        line = self._line
+        if line is None:
+            self._out.clear()  # a new connection begins with what is outstanding
+            self._renewals.clear()
+            return
+        if line.paused:
+            return
+        if self._renewals:
+            leases, self._renewals = self._renewals, []
+            self._begin(Renew(0, leases), "lease")
+        out = self._out
+        if self._answered >= SEEN_STEP:
+            self._answered = 0
+            out.append(Seen(next(iter(self.outstanding), self._next)))
+        if not out:
+            return
+        for message in out:
+            call = self.outstanding.get(getattr(message, "id", 0))
+            if call is not None:
+                call.sent = True
+        try:
+            line.say(out)
+        except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):
+            self._say_singly(line, out)
+        out.clear()
+
+    def _say_singly(self, line: Line, out: list[Any]) -> None:
+        """One of them has what cannot be said (a lone surrogate, a number over 64 bits)."""
+        for message in out:
+            try:
+                line.say([message])
+            except (ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
+                call = self.outstanding.get(getattr(message, "id", 0))
+                if call is not None:
+                    call.refuse_all(BadArgument(f"this cannot be sent to a server: {error}"))
+                    self._finish(call)
+
+    # hearing
+
+    def hear(self, messages: list[Any]) -> None:
+        """What the server said."""
+        for message in messages:
+            handler = replies.HANDLERS.get(type(message))
+            if handler is not None:
+                handler(self, message)
+        if self._answered >= SEEN_STEP:
+            self._schedule()
+        if self._gate and not self.full():
+            self._open_gate()
+
+    def part_done(self, call: Call) -> None:
+        """A part of it was answered."""
+        if call.left <= 0:
+            self._finish(call)
+
+    def _finish(self, call: Call) -> None:
+        self.outstanding.pop(call.message.id, None)
+        self._flight_bytes -= call.size_bytes
+        self._answered += 1
+        if self._idle is not None and not self._idle.done() and not self.outstanding:
+            self._idle.set_result(None)
+
+    def finish(self, call: Call) -> None:
+        """It is answered."""
+        self._finish(call)
+
+    def _open_gate(self) -> None:
+        for gate in self._gate:
+            if not gate.done():
+                gate.set_result(None)
+        self._gate.clear()

@@ -1,0 +1,218 @@
+"""Subscriptions: messages pushed within a client's credit, each leased when it is sent.
+
+Invariant: ``unseen`` is what was pushed and the client has not yet said to have seen; it never
+exceeds the credit that was given at first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from posthouse.errors import BadArgument, LeaseExpired
+from posthouse.records import Entry
+from posthouse.server.member import Member
+from posthouse.wire import failures
+from posthouse.wire.answers import Pushed, Recall
+from posthouse.wire.requests import Credit, Returned, Subscribe, Unsubscribe
+
+MOST_PUSHED: Final = 100
+MOST_PUSHED_BYTES: Final = 1024 * 1024
+MOST_CREDIT: Final = 100_000
+
+
+class Subscription:
+    """One queue's messages on their way to one client."""
+
+    def __init__(
+        self,
+        member: Member,
+        request: Subscribe,
+        most_bytes: int,
+        starved: Callable[[str, Member], None],
+    ) -> None:
+        if not 0 < request.messages <= MOST_CREDIT or request.size_bytes < 1:
+            raise BadArgument(f"a subscription has credit for 1 to {MOST_CREDIT:,} messages")
+        self.number = request.id
+        self.queue = request.queue
+        self.unseen = 0
+        self.recalled = False
+        self._pushed = 0
+        self._recent: deque[tuple[int, int]] = deque(maxlen=MOST_CREDIT)
+        self._member = member
+        self._starved = starved
+        self._port = member.port(request.queue)
+        self._state = member.session.engine.declare(request.queue, None).state
+        self._messages = request.messages
+        self._bytes = min(request.size_bytes, most_bytes)
+        self._most_bytes = most_bytes
+        self._feed = self._port.feed(min(request.messages, MOST_PUSHED), MOST_PUSHED_BYTES)
+        self._stirred = asyncio.Event()
+        self._task = asyncio.ensure_future(self._run())
+
+    def credit(self, messages: int, size_bytes: int) -> None:
+        """The client has seen so much."""
+        self.unseen = max(0, self.unseen - messages)
+        while len(self._recent) > self.unseen:
+            self._recent.popleft()
+        self._messages = min(self._messages + max(messages, 0), MOST_CREDIT)
+        self._bytes = min(self._bytes + max(size_bytes, 0), self._most_bytes)
+        self._stirred.set()
+
+    def stir(self) -> None:
+        """The client takes its answers again."""
+        self._stirred.set()
+
+    async def _run(self) -> None:
+        member = self._member
+        try:
+            while True:
+                if self._may_push() and self._push():
+                    await asyncio.sleep(0)
+                elif self._may_push() and not self.unseen:
+                    self._starved(self.queue, member)
+                    await self._feed.wait()
+                else:
+                    # What comes now is not taken ahead of others: the client has enough to see.
+                    self._stirred.clear()
+                    await self._stirred.wait()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            member.send(failures.failed(self.number, 0, error))
+
+    def _may_push(self) -> bool:
+        if self._messages < 1 or self._bytes < 1 or self._member.line is None:
+            return False
+        # In an order that counts, nobody is handed more than is about to be looked at.
+        rich = self._state.rich
+        return rich is None or self.unseen < rich.prefetch
+
+    def _push(self) -> bool:
+        tokens: list[int] = []
+        entries: list[Entry] = []
+        attempts: list[int] = []
+        size = 0
+        most = min(self._messages, MOST_PUSHED)
+        rich = self._state.rich
+        if rich is not None:
+            most = min(most, rich.prefetch - self.unseen)
+        most_bytes = min(self._bytes, MOST_PUSHED_BYTES)
+        while len(tokens) < most and size < most_bytes:
+            taken = self._feed.next()
+            if taken is None:
+                break
+            token, entry, count = taken
+            tokens.append(token)
+            entries.append(entry)
+            attempts.append(count)
+            size += len(entry[2]) + len(entry[3])
+        if not tokens:
+            return False
+        self.unseen += len(tokens)
+        self._pushed += len(tokens)
+        self._recent.extend((token, entry[0]) for token, entry in zip(tokens, entries))
+        self._messages -= len(tokens)
+        self._bytes -= size
+        pushed = Pushed(self.number, tokens, entries, attempts, self._state.timeout_ns)
+        self._member.send(pushed)
+        return True
+
+    def recall(self) -> None:
+        """Ask for half of what lies unseen."""
+        if self.unseen and not self.recalled and self._member.line is not None:
+            self.recalled = True
+            self._member.send(Recall(self.number))
+
+    def take_back(self, tokens: list[int], ids: list[int]) -> None:
+        """These were not seen, and go back uncounted."""
+        for token, message_id in zip(tokens, ids, strict=True):
+            try:
+                self._port.give_back(token, message_id)
+            except LeaseExpired:
+                continue  # it is back already
+
+    def end(self, request: Unsubscribe) -> None:
+        """Push no more; what was not seen, or is on its way, goes back."""
+        self.close()
+        self.take_back(request.tokens, request.ids)
+        under_way = min(max(self._pushed - request.received, 0), len(self._recent))
+        for _ in range(under_way):
+            token, message_id = self._recent.pop()
+            self.take_back([token], [message_id])
+
+    def close(self) -> None:
+        """Push no more."""
+        self._task.cancel()
+        self._feed.close()
+
+
+class Subscriptions:
+    """All of one member's, by number."""
+
+    def __init__(
+        self,
+        member: Member,
+        all_of_server: dict[str, set[Subscription]],
+        starved: Callable[[str, Member], None],
+    ) -> None:
+        self._member = member
+        self._starved = starved
+        self._by_queue = all_of_server
+        self._mine: dict[int, Subscription] = {}
+
+    def open(self, request: Subscribe) -> None:
+        """Begin one. Raises BadArgument: too many, or no credit."""
+        if len(self._mine) >= self._member.limits.subscriptions:
+            raise BadArgument(
+                f"a client has at most {self._member.limits.subscriptions:,} subscriptions"
+            )
+        most_bytes = self._member.limits.flight_bytes
+        made = Subscription(self._member, request, most_bytes, self._starved)
+        self._mine[request.id] = made
+        self._by_queue.setdefault(request.queue, set()).add(made)
+
+    def credit(self, request: Credit) -> None:
+        """More credit; for one that is over, nothing."""
+        found = self._mine.get(request.of)
+        if found is not None:
+            found.credit(request.messages, request.size_bytes)
+
+    def returned(self, request: Returned) -> None:
+        """A recall was answered."""
+        found = self._mine.get(request.of)
+        if found is not None:
+            found.recalled = False
+            found.take_back(request.tokens, request.ids)
+
+    def end(self, request: Unsubscribe) -> None:
+        """End one."""
+        found = self._mine.pop(request.of, None)
+        if found is not None:
+            self._forget(found)
+            found.end(request)
+
+    def _forget(self, found: Subscription) -> None:
+        found.close()
+        others = self._by_queue.get(found.queue)
+        if others is not None:
+            others.discard(found)
+            if not others:
+                del self._by_queue[found.queue]
+
+    def pause(self) -> None:
+        """The connection is gone: what was pushed is still leased, and may have been seen."""
+        self.close()
+
+    def stir(self) -> None:
+        """The connection takes more again."""
+        for each in self._mine.values():
+            each.stir()
+
+    def close(self) -> None:
+        """End all."""
+        mine, self._mine = self._mine, {}
+        for each in mine.values():
+            self._forget(each)

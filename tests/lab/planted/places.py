@@ -1,0 +1,98 @@
+"""Bugs of places, turns and rates; see `bugs`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.lab.planted.detectors import LIVES, SCHEDULE
+from tests.lab.planted.plant import Bug, Edit
+
+PLACES: Final[tuple[Bug, ...]] = (
+    Bug(
+        "a dead letter keeps its old rank",
+        (
+            Edit(
+                "            rank=self.numbers.next_id(now_ns),\n            death=death,\n",
+                "            rank=(entry[4] or PLAIN).rank,\n            death=death,\n",
+            ),
+        ),
+        SCHEDULE,
+    ),
+    Bug(
+        "a redriven message keeps its old rank",
+        (
+            Edit(
+                '                rank=self.numbers.next_id(now_ns),\n                death=b"",\n',
+                '                rank=0,\n                death=b"",\n',
+            ),
+        ),
+        LIVES,
+    ),
+    Bug(
+        "what a filter moves keeps its old rank",
+        (
+            Edit(
+                "            rank=state.numbers.next_id(now_ns),\n            due_ns=due_ns,\n",
+                "            rank=traits.rank,\n            due_ns=due_ns,\n",
+            ),
+        ),
+        LIVES,
+    ),
+    Bug(
+        "a rate lets two seconds' worth be taken at once",
+        (Edit("_BURST_S: Final = 1.0\n", "_BURST_S: Final = 2.0\n"),),
+        SCHEDULE,
+    ),
+    Bug(
+        "what a rate did not use is saved up",
+        (
+            Edit(
+                "        self._next_ns = max(self._next_ns, now_ns) + self._interval_ns\n",
+                "        self._next_ns = (self._next_ns or now_ns) + self._interval_ns\n",
+            ),
+        ),
+        SCHEDULE,
+    ),
+    Bug(
+        "a key's rate is that of no one",
+        (
+            Edit(
+                "            elif traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
+                "            elif not traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
+            ),
+        ),
+        SCHEDULE,
+    ),
+    Bug(
+        "a busy key goes first in a fair queue",
+        (
+            Edit(
+                '        """A message joins."""\n        self._ring.append(entry)\n',
+                '        """A message joins."""\n        self._ring.appendleft(entry)\n',
+            ),
+        ),
+        SCHEDULE,
+    ),
+    Bug(
+        "of a key the newest goes first",
+        (
+            Edit(
+                "        entry = line.line.popleft()\n",
+                "        entry = line.line.pop()\n",
+            ),
+        ),
+        SCHEDULE,
+    ),
+    Bug(
+        "a message that is put with a delay lets the next of its key pass",
+        (
+            Edit(
+                "        if due_ns and not key:\n"
+                "            # Nobody stands behind a delayed message that has no key.\n",
+                "        if due_ns:\n"
+                "            # Nobody stands behind a delayed message that has no key.\n",
+            ),
+        ),
+        SCHEDULE,
+    ),
+)
