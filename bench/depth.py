@@ -93,7 +93,7 @@ def across(count: int) -> Callable[[Job], Awaitable[float]]:
         body = b"x" * BODY_BYTES
         waits: list[float] = []
         async with posthouse.open(str(job.directory)) as broker:
-            queues = [broker.queue(f"q{number}") for number in range(count)]
+            queues: list[posthouse.Queue[Any]] = []
             done = asyncio.Event()
 
             async def consume(queue: posthouse.Queue[Any]) -> None:
@@ -105,22 +105,24 @@ def across(count: int) -> Callable[[Job], Awaitable[float]]:
 
             began = perf_counter()
             consumers: list[asyncio.Future[None]] = []
-            for queue in queues:
+            for number in range(count):
+                queue = broker.queue(f"q{number}")
+                queues.append(queue)
                 consumers.append(asyncio.ensure_future(consume(queue)))
                 if len(consumers) % 100 == 0:
-                    # A queue is declared on first use: let that reach the disk.
+                    # Each queue is declared in the log: let that reach the disk.
                     done.clear()
                     await queue.put(body)
                     await done.wait()
             waits.clear()
             deadline = perf_counter() + job.seconds
-            number = 0
+            sent = 0
             while len(waits) < PROBES or perf_counter() < deadline:
                 done.clear()
                 began = perf_counter()
-                await queues[number * 7919 % count].put(body)
+                await queues[sent * 7919 % count].put(body)
                 await done.wait()
-                number += 1
+                sent += 1
             for consumer in consumers:
                 consumer.cancel()
             await asyncio.gather(*consumers, return_exceptions=True)

@@ -14,6 +14,7 @@ from bench.peers.model import Client, Produce
 from bench.peers.rows import BACKLOG, BATCH, PACE_PER_SECOND, TASKS
 
 LOOK_S = 0.005
+LINGER_S = 0.3
 STAMP_BYTES = 8
 
 
@@ -139,7 +140,7 @@ _PRODUCERS: dict[Produce, Callable[[Client, Task, Board, Sent], Awaitable[None]]
 
 
 async def consume(client: Client, task: Task, board: Board) -> Report:
-    """Take and settle until everything that was put was got."""
+    """Take and settle until everything that was put was got, and see that no more comes."""
     board.ready = True
     while not task.together and board.expected < 0:
         await asyncio.sleep(LOOK_S)
@@ -164,12 +165,16 @@ async def consume(client: Client, task: Task, board: Board) -> Report:
     taker = asyncio.ensure_future(taking())
     while not taker.done() and (board.expected < 0 or board.received < board.expected):
         await asyncio.wait([taker], timeout=LOOK_S)
-    counted = flushes(task.device)
+    ended = Mark(last.at_ns, flushes(task.device))
+    # A message too many would be there by now, or come at once.
+    linger_until = perf_counter() + LINGER_S
+    while not taker.done() and board.received <= board.expected and perf_counter() < linger_until:
+        await asyncio.wait([taker], timeout=LOOK_S)
     if taker.done():
         taker.result()
     taker.cancel()
     await asyncio.wait([taker])
-    return Report(board.received, started, Mark(last.at_ns, counted), _median(waits_us))
+    return Report(board.received, started, ended, _median(waits_us))
 
 
 def stamp_of(body: bytes) -> int:

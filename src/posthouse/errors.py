@@ -274,9 +274,17 @@ class AlreadyOpen(DiskError):
         pid: the process that has it, or None where it could not be told.
     """
 
-    def __init__(self, path: str, pid: int | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        pid: int | None,
+        *,
+        since: str = "",
+        advice: str = "close it there first",
+    ) -> None:
         who = f"process {pid}" if pid is not None else "another process"
-        super().__init__(f"{path} is already open in {who}; close it there first")
+        when = f" (since {since})" if since else ""
+        super().__init__(f"{path} is already open in {who}{when}; {advice}")
         self.path = path
         self.pid = pid
 
@@ -301,6 +309,8 @@ class AccessFileError(DiskError):
     Attributes:
         path: the file.
     """
+
+    path: str = ""
 
     def __init__(self, path: str, what: str) -> None:
         super().__init__(f"{path}: {what}")

@@ -58,7 +58,9 @@ def serving(directory: Path, *arguments: str) -> Iterator[Serving]:
 def test_a_server_with_users_and_tls_from_the_shell(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     files = authority.issue("localhost")
-    token = inside("user", "add", "ada", "--allow", "put,manage:orders", cwd=tmp_path).out.strip()
+    token = inside(
+        "user", "add", "ada", "--allow", "put,browse,manage:orders", cwd=tmp_path
+    ).out.strip()
     given = ("--users", "posthouse-users.json", "--cert", files.cert, "--key", files.key)
     with serving(tmp_path, *given) as server:
 

@@ -208,6 +208,7 @@ async def test_a_verb_with_only_its_right_is_not_refused(name: str) -> None:
     async with two_brokers(has) as (everything, broker):
         await everything.queue("orders").put_many(["a", "b"])
         port = broker.queue("orders").port
+        assert isinstance(port, GuardedPort)
         if name == "joined":
             await everything.queue("orders").purge()
         error = await outcome(verb, port)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ import pytest
 
 import posthouse
 from posthouse.access.file import change_users
+from posthouse.access.hashing import Hasher
 from posthouse.access.rights import Grant
 from posthouse.access.users import User, Users
+from posthouse.backends import registry
 from posthouse.backends.memory import MemoryBackend
+from posthouse.backends.remote.backend import RemoteBackend
 from posthouse.errors import (
     AccessDenied,
     AuthenticationFailed,
@@ -26,6 +29,7 @@ from posthouse.errors import (
     ProtocolError,
     UnknownOutcome,
 )
+from posthouse.link.keeper import Renewals
 from posthouse.queue import Queue
 from posthouse.server.admission import Admission
 from posthouse.server.limits import Limits
@@ -38,7 +42,7 @@ from tests.access.certificates import Authority
 from tests.access.people import START_S, password, token
 
 PASSWORD = "correct horse battery"
-QUICK = {"connect_timeout_s": 5.0, "first_pause_s": 0.01}
+QUICK: dict[str, Any] = {"connect_timeout_s": 5.0, "first_pause_s": 0.01}
 
 
 @dataclass
@@ -94,7 +98,11 @@ async def served(
             "bob",
             (second,),
             (),
-            (Grant("bob*", ("put", "get", "browse", "manage")), Grant("ada.inbox", ("put",))),
+            (
+                Grant("bob*", ("put", "get", "browse", "manage")),
+                Grant("ada.inbox", ("put",)),
+                Grant("ada.read", ("browse",)),
+            ),
         ),
         *users,
     ]
@@ -144,6 +152,33 @@ async def test_users_come_in_and_do_what_they_may(tmp_path: Path) -> None:
                 tx.put(bob.queue("ada.other"), "x")
         assert (await bob.queue("bob.own").stats()).waiting == 1
         assert await ada.queue_names() == ["ada.inbox"]
+
+
+PUTS: dict[str, Callable[[Queue[Any]], Any]] = {
+    "plain": lambda queue: queue.put("x"),
+    "with headers": lambda queue: queue.put("x", headers={"a": "b"}),
+    "delayed": lambda queue: queue.put("x", delay=1),
+    "within a time": lambda queue: queue.put("x", timeout=5),
+    "many at once": lambda queue: asyncio.gather(*(queue.put("x") for _ in range(50))),
+    "a batch": lambda queue: queue.put_many(["x", "y"]),
+    "a batch with headers": lambda queue: queue.put_many(["x", "y"], headers={"a": "b"}),
+    "a batch within a time": lambda queue: queue.put_many(["x", "y"], timeout=5),
+}
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("how", PUTS)
+async def test_every_way_to_put_asks(tmp_path: Path, how: str, full: bool) -> None:
+    """Also the ways that the server takes for puts that it must know again, or that wait."""
+    async with served(tmp_path) as place, place.client("ada") as ada, place.client("bob") as bob:
+        queue: Queue[Any] = ada.queue("ada.read", max_messages=1)
+        if full:
+            await queue.put("first")
+        async with asyncio.timeout(20):
+            with pytest.raises(AccessDenied, match=r"no right to put on 'ada\.read'"):
+                await PUTS[how](bob.queue("ada.read"))
+        figures = await bob.queue("ada.read").stats()
+        assert (figures.waiting, figures.put, figures.delayed) == (int(full), int(full), 0)
 
 
 @pytest.mark.parametrize("given", [{"password": PASSWORD}, {"token": None}])
@@ -310,7 +345,8 @@ async def test_a_keeper_makes_no_queue_and_keeps_no_strangers_lease(tmp_path: Pa
         keeper = hello(place, "bob", session=welcome.session, role="keeper")
         path = place.unix.removeprefix("unix:")
         reader, writer = await asyncio.open_unix_connection(path)
-        side, heard = ClientSide(), []
+        side = ClientSide()
+        heard: list[Any] = []
         writer.write(encode_all([keeper]))
         async with asyncio.timeout(10):
             while len(heard) < 2:
@@ -338,6 +374,47 @@ async def test_a_peer_that_leaves_during_the_login_leaves_nothing(tmp_path: Path
             async with asyncio.timeout(10):
                 while place.server.connections > 1:
                     await asyncio.sleep(0.01)
+
+
+async def test_a_check_that_breaks_lets_nobody_in_and_leaves_the_server_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> bool:
+        raise MemoryError("argon2 had none")
+
+    async with served(tmp_path) as place:
+        with monkeypatch.context() as patch:
+            patch.setattr(Hasher, "fits", broken)
+            with pytest.raises(BrokerUnreachable):
+                await place.client("ada", connect_timeout_s=2.0)
+        assert "its login could not be checked" in caplog.text
+        assert place.ada not in caplog.text
+        async with place.client("ada") as ada:
+            await ada.queue("ada.x").put("x")
+
+
+@pytest.mark.parametrize("where", ["tls", "unix"])
+async def test_the_thread_that_keeps_leases_logs_in_too(tmp_path: Path, where: str) -> None:
+    async with served(tmp_path) as place:
+        options = {"user": "ada", "token": place.ada, **QUICK}
+        if where == "tls":
+            options["ca_file"] = place.authority.file
+        backend = registry.connect(getattr(place, where), (), options)
+        assert isinstance(backend, RemoteBackend)
+        async with posthouse.Broker("tls:", backend) as ada:
+            queue: Queue[Any] = ada.queue("ada.x", visibility_timeout=60)
+            await queue.put("x")
+            message = await queue.get()
+            held = backend.link.holdings
+            before = held.snapshot()
+            assert [token for _, token, _ in before] == [message.token]
+
+            def keep() -> None:
+                with contextlib.closing(Renewals(backend.link)) as renewals:
+                    renewals.renew(before)
+
+            await asyncio.to_thread(keep)
+            await message.ack()
 
 
 async def test_half_a_handshake_is_let_go(tmp_path: Path) -> None:
@@ -376,7 +453,11 @@ async def test_a_certificate_is_a_login(tmp_path: Path) -> None:
     async with served(tmp_path, worker, mutual=True) as place:
         files = place.authority.issue("worker-1.example", file="worker")
         stranger = place.authority.issue("worker-2.example", file="stranger")
-        options = {"ca_file": place.authority.file, "certificate_login": True, **QUICK}
+        options: dict[str, Any] = {
+            "ca_file": place.authority.file,
+            "certificate_login": True,
+            **QUICK,
+        }
         async with posthouse.open(place.tls, **options, **files.options) as broker:
             await broker.queue("jobs").put("x")
             with pytest.raises(AccessDenied, match="user 'worker'"):

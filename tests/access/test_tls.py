@@ -9,7 +9,7 @@ import os
 import signal
 import ssl
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from posthouse.access.client import client_context
 from posthouse.access.watch import FileWatch, signature
 from posthouse.errors import AccessFileError, BadArgument
 from posthouse.server.tls import ServerCertificates
-from tests.access.certificates import Authority
+from tests.access.certificates import Authority, Files
 from tests.access.logs import hearing
 
 
@@ -269,7 +269,7 @@ async def test_new_connections_get_the_new_certificate_and_old_ones_go_on(
         writer.close()
 
 
-BAD_FILES = {
+BAD_FILES: dict[str, Callable[[Files], object]] = {
     "key gone": lambda f: Path(f.key).unlink(),
     "key open to others": lambda f: Path(f.key).chmod(0o644),
     "certificate cut off": lambda f: Path(f.cert).write_bytes(Path(f.cert).read_bytes()[:100]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
@@ -212,6 +213,25 @@ def test_who_changes_it_at_once_loses_no_change(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         pool.starmap(_add, [(path, f"user{n}") for n in range(24)])
     assert {each.name for each in read_users(path).users} == {f"user{n}" for n in range(24)}
+
+
+def test_the_lock_is_held_from_reading_to_writing(tmp_path: Path) -> None:
+    path = str(tmp_path / "users.json")
+
+    def change(users: Users) -> Users:
+        with pytest.raises(BlockingIOError):
+            try_lock()
+        return users
+
+    def try_lock() -> None:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(descriptor)
+
+    change_users(path, change, create=True)
+    try_lock()
 
 
 def test_what_may_be_public_may_not_be_changed_by_others(tmp_path: Path) -> None:

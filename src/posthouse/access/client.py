@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from posthouse.access.listen import check_may_say_secret
 from posthouse.access.private import read_private, read_public
-from posthouse.access.redact import redact_url
+from posthouse.access.redact import redact_text, redact_url
 from posthouse.access.secret import Secret, secret_from_environment, secret_from_file
 from posthouse.errors import AccessFileError, BadArgument
 
@@ -111,9 +111,10 @@ def login_source(
     read = _from_option(given[0], options[given[0]]) if given else _from_environment(environ)
     if read is None:
         if name:
+            variables = ", ".join(variable for _, variable in _VARIABLES)
             raise BadArgument(
-                f"{shown}: user {ascii(name)} has no password or token here; give token_file=, "
-                f"password_file=, or set one of {', '.join(variable for _, variable in _VARIABLES)}"
+                f"{shown}: user {redact_text(ascii(name))} has no password or token here; give "
+                f"token_file=, password_file=, or set one of {variables}"
             )
         return Login
     mechanism, source = read

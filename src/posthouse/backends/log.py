@@ -16,8 +16,9 @@ from posthouse.core.pages import Page
 from posthouse.core.rebuild import Rebuild
 from posthouse.core.state import BrokerState
 from posthouse.engine import Engine
-from posthouse.errors import BadArgument, PosthouseError, StorageFailed, UnknownOutcome
+from posthouse.errors import AlreadyOpen, BadArgument, PosthouseError, StorageFailed, UnknownOutcome
 from posthouse.journal.files import Files, RealFiles
+from posthouse.journal.holder import taken
 from posthouse.journal.journal import LogJournal
 from posthouse.journal.log import Log, LogOptions, open_log
 from posthouse.journal.writer import ThreadWriter, Writer
@@ -82,6 +83,9 @@ class LogBackend(Hosted):
             writer.submit(lambda: _abandon(opened), lambda result, error: None)
             writer.close(0.0)
             raise
+        except AlreadyOpen as error:
+            writer.close(5.0)
+            raise taken(self._directory, error) from None
         except BaseException:
             writer.close(5.0)
             raise

@@ -20,6 +20,7 @@ _SCHEMES: Final[dict[str, str]] = {
     "tcp": "remote.tcp",
     "tls": "remote.tls",
     "unix": "remote.unix",
+    "shared": "remote.shared",
 }
 _SCHEME: Final = re.compile(r"([a-z][a-z0-9+.\-]+):(.*)", re.DOTALL)
 
@@ -41,6 +42,8 @@ def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> B
         )
     match = _SCHEME.fullmatch(url)
     scheme, rest = (match[1], match[2]) if match else ("log", url)
+    if "share" in options:
+        scheme, options = _shared(scheme, options)
     module = _SCHEMES.get(scheme)
     if module is None:
         raise BadArgument(
@@ -55,6 +58,23 @@ def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> B
         names = ", ".join(sorted(missing))
         raise Unsupported(f"{redact_url(url)!r} does not have: {names}")
     return backend
+
+
+def _shared(scheme: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The scheme with ``share`` taken into account, and the other options.
+
+    Raises:
+        BadArgument: ``share`` is no bool, or the URL is no directory's.
+    """
+    others = {name: value for name, value in options.items() if name != "share"}
+    share = options["share"]
+    if not isinstance(share, bool):
+        raise BadArgument(f"share is True or False, not {share!r}")
+    if scheme not in ("log", "shared"):
+        raise BadArgument(f"share is an option of a directory; '{scheme}:' has none")
+    if scheme == "shared" and not share:
+        raise BadArgument("'shared:' and share=False contradict each other")
+    return ("shared" if share else "log"), others
 
 
 def only_options(options: Mapping[str, Any], allowed: Collection[str], where: str) -> None:

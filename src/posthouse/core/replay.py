@@ -106,6 +106,8 @@ class Replay:
         shelf.entries.update([(entry[0], entry) for entry in entries])
         numbers = self._state.numbers
         numbers.last_id = max(numbers.last_id, entries[-1][0])
+        if record.carried:  # their ranks were given out, by records that may be gone
+            numbers.last_id = max(numbers.last_id, *map(rank_of, entries))
         self._state.producers.note(record.producer, record.sequence, len(entries), entries[0][0])
         dedup = self._state.queues[record.queue].dedup
         for entry in entries:

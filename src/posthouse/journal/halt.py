@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from posthouse.errors import BrokerClosed, PosthouseError, StorageFailed, UnknownOutcome
+from posthouse.errors import BrokerClosed, LogDamaged, PosthouseError, StorageFailed, UnknownOutcome
 
 
 class Halt:
@@ -26,8 +26,9 @@ class Halt:
 
     def fail(self, error: BaseException) -> PosthouseError:
         """The disk failed; the failure to show."""
+        doing = "reading" if isinstance(error, LogDamaged) else "writing"
         self.failure = StorageFailed(
-            f"{self._directory}: writing the log failed ({error}); "
+            f"{self._directory}: {doing} the log failed ({error}); "
             "the broker has stopped: open it again to go on"
         )
         self.failure.__cause__ = error

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Final, Protocol
 
@@ -93,6 +94,7 @@ class Calls:
         self._run_bytes = 0
         self._renewals: list[tuple[str, int, int]] = []
         self._flight_bytes = 0
+        self._flight_calls = 0
         self._gate: deque[asyncio.Future[None]] = deque()
         self._answered = 0
         self._offset_ns = 0
@@ -130,12 +132,25 @@ class Calls:
         assert welcome is not None
         return (
             self._flight_bytes > welcome.flight_bytes // 2
-            or len(self.outstanding) > welcome.requests // 2
+            or self._flight_calls > welcome.requests // 4
+            or self.crowded()
         )
+
+    def crowded(self) -> bool:
+        """Whether any call has to wait until others are answered: so many are under way."""
+        assert self.welcome is not None
+        return len(self.outstanding) >= self.welcome.requests * 3 // 4
 
     async def room(self) -> None:
         """Return when a put need not wait any more; in the order of coming."""
-        while self.full():
+        await self._wait_while(self.full)
+
+    async def turn(self) -> None:
+        """Return when another call may be made."""
+        await self._wait_while(self.crowded)
+
+    async def _wait_while(self, busy: Callable[[], bool]) -> None:
+        while busy():
             gate: asyncio.Future[None] = self.loop.create_future()
             self._gate.append(gate)
             try:
@@ -172,6 +187,8 @@ class Calls:
         self._next = number + 1
         call = Call(message, restart)
         self.outstanding[number] = call
+        if restart == AGAIN:
+            self._flight_calls += 1
         self._out.append(message)
         self._schedule()
         return call
@@ -271,6 +288,9 @@ class Calls:
         for part in range(len(call.futures)):
             self.say(Cancel(number, part))
 
+    def _seen_step(self) -> int:
+        return min(SEEN_STEP, self.welcome.requests // 8) if self.welcome else SEEN_STEP
+
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
@@ -290,7 +310,7 @@ class Calls:
             leases, self._renewals = self._renewals, []
             self._begin(Renew(0, leases), "lease")
         out = self._out
-        if self._answered >= SEEN_STEP:
+        if self._answered >= self._seen_step():
             self._answered = 0
             out.append(Seen(next(iter(self.outstanding), self._next)))
         if not out:
@@ -324,9 +344,9 @@ class Calls:
             handler = replies.HANDLERS.get(type(message))
             if handler is not None:
                 handler(self, message)
-        if self._answered >= SEEN_STEP:
+        if self._answered >= self._seen_step():
             self._schedule()
-        if self._gate and not self.full():
+        if self._gate and not self.crowded():
             self._open_gate()
 
     def part_done(self, call: Call) -> None:
@@ -337,6 +357,8 @@ class Calls:
     def _finish(self, call: Call) -> None:
         self.outstanding.pop(call.message.id, None)
         self._flight_bytes -= call.size_bytes
+        if call.restart == AGAIN:
+            self._flight_calls -= 1
         self._answered += 1
         if self._idle is not None and not self._idle.done() and not self.outstanding:
             self._idle.set_result(None)

@@ -36,15 +36,20 @@ class Holdings:
 
     def add(self, token: int, queue: str, lease_ns: int, count: int) -> None:
         """A delivery came."""
-        if not self.by_token:
-            self._first()
+        first = not self.by_token
         self.by_token[token] = Held(queue, lease_ns, count)
+        if first:
+            self._first()
         if len(self.by_token) > self._prune_at:
-            now_s = time.monotonic()
-            over = [token for token, held in self.by_token.items() if held.deadline_s < now_s]
-            for each in over:
-                del self.by_token[each]
+            self.prune()
             self._prune_at = 2 * len(self.by_token) + 1000
+
+    def prune(self) -> None:
+        """Forget what has run out."""
+        now_s = time.monotonic()
+        over = [token for token, held in self.by_token.items() if held.deadline_s < now_s]
+        for each in over:
+            del self.by_token[each]
 
     def settle(self, token: int, ids: list[int]) -> None:
         """Messages of it were settled."""

@@ -14,6 +14,8 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from posthouse.access.client import Access
@@ -83,22 +85,24 @@ class Keeper:
             if not held:
                 self._stirred.clear()
                 if self._link.holdings.by_token:
+                    # Run out, or just come: let the loop forget the first, and look again soon.
                     self._stirred.set()
-                    self._stopped.wait(MOST_LOOK_S)
+                    if not self._asks_loop(self._link.holdings.prune):
+                        return
+                    self._stopped.wait(LEAST_LOOK_S)
                 continue
             shortest_s = min(lease_ns for _, _, lease_ns in held) / NANOSECONDS
             look_s = min(max(shortest_s / LOOKS, LEAST_LOOK_S), MOST_LOOK_S)
-            if not self._asks_loop():
+            self._asked += 1
+            if not self._asks_loop(partial(self._turn, self._asked)):
                 return
             self._stopped.wait(look_s)
             if self._turned < self._asked and not self._stopped.is_set():
                 self._keep(look_s)
 
-    def _asks_loop(self) -> bool:
-        self._asked += 1
-        asked = self._asked
+    def _asks_loop(self, work: Callable[[], None]) -> bool:
         try:
-            self._link.loop.call_soon_threadsafe(self._turn, asked)
+            self._link.loop.call_soon_threadsafe(work)
         except RuntimeError:
             return False  # the loop is closed
         return True

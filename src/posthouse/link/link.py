@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
 import time
 import weakref
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
 
 from posthouse.access.client import NOBODY, Access
 from posthouse.errors import (
@@ -34,15 +36,27 @@ logger = logging.getLogger("posthouse.link")
 
 CLOSE_S: Final = 5.0
 REFUSED_PAUSE_S: Final = 5.0
+SUMMON_PAUSE_S: Final = 1.0
 
 _links: weakref.WeakSet[Link] = weakref.WeakSet()
+
+
+Summon: TypeAlias = Callable[[], Awaitable[None]]
+"""Sees to it that a server comes, when nobody answers; raises PosthouseError if none can."""
 
 
 class Link(Calls):
     """A client's way to its server."""
 
-    def __init__(self, place: Place, options: LinkOptions, access: Access = NOBODY) -> None:
+    def __init__(
+        self,
+        place: Place,
+        options: LinkOptions,
+        access: Access = NOBODY,
+        summon: Summon | None = None,
+    ) -> None:
         super().__init__(place, options, access)
+        self._summon = summon
         self._task: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
         self._beat: asyncio.TimerHandle | None = None
@@ -69,7 +83,14 @@ class Link(Calls):
                 if left_s <= pause_s:
                     raise BrokerUnreachable(
                         f"{error}; is a server there? It is started by 'posthouse serve'"
+                        if self._summon is None
+                        else str(error)
                     ) from error
+                if self._summon is not None:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(left_s):
+                            await self._summon()
+                    continue
             except AuthenticationFailed as error:
                 if not 0 < error.retry_after_s < left_s:
                     raise
@@ -131,6 +152,7 @@ class Link(Calls):
         """Say parts of a request again, each for itself, after all others."""
         self.outstanding.pop(call.message.id, None)
         self._flight_bytes -= call.size_bytes
+        self._flight_calls -= 1
         for message, future in messages:
             made = self._begin(message, call.restart)
             made.futures.append(future)
@@ -150,6 +172,7 @@ class Link(Calls):
     async def _connect_again(self) -> Line:
         pause_s = self.options.first_pause_s
         timeout_s = max(self.options.heartbeat_s, 1.0)
+        failures = 0
         while True:
             # Full jitter: clients of a server that comes back do not come all at once.
             await asyncio.sleep(random.random() * pause_s)
@@ -157,6 +180,9 @@ class Link(Calls):
                 return await self._connect(timeout_s)
             except (BrokerUnreachable, ProtocolError) as error:
                 logger.debug("%s: %s", self.place, error)
+                if self._summon is not None and isinstance(error, BrokerUnreachable):
+                    failures = await self._summoned(self._summon, failures)
+                    continue
             except (AuthenticationFailed, AccessFileError) as error:
                 # The secret may be replaced meanwhile; and the server counts failures.
                 logger.error("%s: %s; trying again", self.place, error)
@@ -165,11 +191,26 @@ class Link(Calls):
                 await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self.options.most_pause_s)
 
+    async def _summoned(self, summon: Summon, failures: int) -> int:
+        """Summon a server; how often in a row that has failed by now."""
+        try:
+            await summon()
+        except PosthouseError as error:
+            logger.error("%s: no broker: %s; trying again", self.place, error)
+            self._refused = f" (last: {error})"
+            if failures:  # it does not pass by itself: nobody need wait for that to be sure
+                self._end_patience(f"{self.place} has no broker: {error}; trying goes on")
+            await asyncio.sleep(SUMMON_PAUSE_S)
+            return failures + 1
+        return 0
+
     def _give_up(self) -> None:
-        text = (
+        self._end_patience(
             f"{self.place} has been away for {self.options.give_up_after_s:g} s; connecting goes on"
             f"{self._refused}"
         )
+
+    def _end_patience(self, text: str) -> None:
         self._away = BrokerUnreachable(text)
         self._refuse_outstanding(text)
 

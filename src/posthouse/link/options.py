@@ -8,14 +8,20 @@ from posthouse.errors import BadArgument
 
 
 class Place(msgspec.Struct, frozen=True):
-    """A host and a port, with TLS or without; or a Unix socket's path."""
+    """A host and a port, with TLS or without; or a Unix socket's path.
+
+    ``shown`` is what messages call it, where that is something else.
+    """
 
     host: str = ""
     port: int = 0
     path: str = ""
     tls: bool = False
+    shown: str = ""
 
     def __str__(self) -> str:
+        if self.shown:
+            return self.shown
         if self.path:
             return f"unix:{self.path}"
         return f"{'tls' if self.tls else 'tcp'}://{self.host}:{self.port}"

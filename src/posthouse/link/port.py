@@ -58,6 +58,8 @@ class LinkPort(PutPort, TakePort, SettlePort):
         self._link.check()
         if self._declaring is not None:
             await self._ready()
+        if self._link.crowded():
+            await self._link.turn()
         call = self._link.call(Ask(0, verb, self._name, list(args)), restart)
         future = call.futures[0]
         assert future is not None

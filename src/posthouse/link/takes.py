@@ -73,6 +73,8 @@ class TakePort(PortBase):
             await self._ready()
         if self._closed_takes:
             raise self._shut_error()
+        if link.crowded():
+            await link.turn()
         request.drain = self._shut is not None
         call = link.call(request, "repeat")
         future = call.futures[0]

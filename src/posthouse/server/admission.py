@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from posthouse.access import hashing
 from posthouse.access.file import read_users
 from posthouse.access.gate import Gate
 from posthouse.access.listen import check_listen
@@ -81,6 +82,7 @@ class Admission:
         Raises:
             AccessFileError: a file cannot be used.
             BadArgument: a key or an authority without a certificate.
+            Unsupported: users, without the package that checks their hashes.
         """
         if cert_file is None and (key_file or client_ca_file):
             raise BadArgument("a key, or an authority for clients, needs the server's certificate")
@@ -91,6 +93,7 @@ class Admission:
             )
         gate = None
         if users_file is not None:
+            hashing.load()
             gate = Gate(await asyncio.to_thread(read_users, users_file))
         made = cls(gate, users_file, certificates, look_every_s)
         for watch in made._watches:

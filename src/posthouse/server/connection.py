@@ -97,6 +97,9 @@ class Connection(asyncio.Protocol):
         """A client came."""
         transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
         self._transport = transport
+        if self.closing:  # the server ended meanwhile
+            transport.close()
+            return
         limit = self._house.limits.output_bytes
         transport.set_write_buffer_limits(high=limit, low=limit // 4)
         name = transport.get_extra_info("peername")
@@ -164,6 +167,8 @@ class Connection(asyncio.Protocol):
         out = self._out
         if out and self._transport is not None:
             self._transport.write(encode_all(out))
+            if self._transport.get_write_buffer_size() > 2 * self._house.limits.frame_bytes:
+                self.abort("it takes none of very many answers")
         out.clear()
 
     def refuse(self, text: str, *, final: bool = False) -> None:
@@ -214,6 +219,11 @@ class Connection(asyncio.Protocol):
                 transport.resume_reading()
             else:
                 transport.pause_reading()
+
+    @property
+    def takes(self) -> bool:
+        """Whether the client takes what it is sent."""
+        return not self.stuck_s
 
     @property
     def reading(self) -> bool:
@@ -287,6 +297,12 @@ class Connection(asyncio.Protocol):
             code, retry_after_s = type(error).__name__, error.retry_after_s
             self.send(Refused(str(error), not retry_after_s, code, retry_after_s))
             self.close()
+            return
+        except Exception:
+            logger.exception(
+                "client %d at %s: its login could not be checked", self.number, self.peer
+            )
+            self.refuse("the server could not check the login; try again later")
             return
         finally:
             self._admitting = None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from posthouse.backends import registry
@@ -22,6 +23,7 @@ logger = logging.getLogger("posthouse.server")
 STOPPED: Final = 0
 FAILED: Final = 1
 NO_FILES: Final = AccessFiles()
+_GC_THRESHOLDS: Final = (10_000, 20, 20)
 
 
 async def serve(
@@ -33,6 +35,7 @@ async def serve(
     access: AccessFiles = NO_FILES,
     unsafe: bool = False,
     ready: Callable[[list[str]], None] = lambda addresses: None,
+    leave: Callable[[Server], Coroutine[Any, Any, None]] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; the process's exit code.
 
@@ -44,6 +47,7 @@ async def serve(
         access: users and certificates; read anew on SIGHUP, and when they change.
         unsafe: let it listen where anybody on the network may come in.
         ready: told the addresses, with the ports that they got, when clients may come.
+        leave: when this returns, it stops too.
 
     Raises:
         BadArgument: an address that cannot be; a backend that hosts no engine.
@@ -71,7 +75,9 @@ async def serve(
             logger.info("serving %s at %s", url, ", ".join(addresses))
             ready(addresses)
             notify("READY=1")
-            await _until(stop, server.failed)
+            await _until(
+                stop.wait(), server.failed.wait(), *([] if leave is None else [leave(server)])
+            )
             notify("STOPPING=1")
             logger.info("draining: %d connections", server.connections)
     except BaseException:
@@ -87,11 +93,15 @@ async def serve(
     return STOPPED
 
 
-async def _until(*events: asyncio.Event) -> None:
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+async def _until(*ends: Coroutine[Any, Any, object]) -> None:
+    waits = [asyncio.ensure_future(end) for end in ends]
+    try:
+        ended, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    for wait in ended:
+        wait.result()
 
 
 @contextlib.contextmanager
@@ -118,9 +128,14 @@ def run(
     access: AccessFiles = NO_FILES,
     unsafe: bool = False,
     ready: Callable[[list[str]], None] = lambda addresses: None,
+    leave: Callable[[Server], Coroutine[Any, Any, None]] | None = None,
     loop: str = "auto",
 ) -> int:
-    """`serve` on a loop of its own: "uvloop", "asyncio", or "auto" for the first that is there."""
+    """`serve` on a loop of its own: "uvloop", "asyncio", or "auto" for the first that is there.
+
+    It takes the process for itself: the garbage collector looks less often.
+    """
+    gc.set_threshold(*_GC_THRESHOLDS)
     factory = _loop_factory(loop)
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(
@@ -132,6 +147,7 @@ def run(
                 access=access,
                 unsafe=unsafe,
                 ready=ready,
+                leave=leave,
             )
         )
 

@@ -83,6 +83,10 @@ class Server:
         """How many connections are open."""
         return len(self._connections)
 
+    def held_bytes(self) -> int:
+        """What clients hold of memory: unfinished frames, unanswered puts, answers not taken."""
+        return sum(connection.held_bytes() for connection in self._connections)
+
     # listening
 
     async def listen(self, addresses: Iterable[str]) -> None:
@@ -204,9 +208,19 @@ class Server:
             # It was here before this server's life: its puts are known by that.
             producer = hello.producer
         name = "".join(c if c.isprintable() else "?" for c in hello.name)[:100]
+        self._forget_some()
         member = Member(self._count, session, secret, producer, name, self.limits)
         self._members[secret] = member
         return member
+
+    def _forget_some(self) -> None:
+        """No more sessions wait for clients that are away than there may be connections."""
+        if len(self._members) < 2 * self.limits.connections:
+            return
+        away = [member for member in self._members.values() if member.line is None]
+        for member in sorted(away, key=lambda each: each.left_at_s)[: len(away) // 2 + 1]:
+            del self._members[member.secret]
+            member.end(release=False)
 
     def _welcome(self, member: Member, *, resumed: bool) -> Welcome:
         return Welcome(
@@ -261,9 +275,7 @@ class Server:
         self._tick = self._loop.call_later(TICK_S, self._look)
         now_s = self._loop.time()
         limits = self.limits
-        held = 0
         for connection in list(self._connections):
-            held += connection.held_bytes()
             if connection.member is None and not connection.closing:
                 if now_s - connection.begun_s > limits.handshake_s:
                     connection.abort(f"no hello within {limits.handshake_s:g} s")
@@ -274,7 +286,7 @@ class Server:
                 connection.abort(f"it was silent for {2 * limits.heartbeat_s:g} s")
             elif connection.closing and now_s - connection.heard_s > limits.write_s:
                 connection.abort("it did not close")
-        self._check_memory(held)
+        self._check_memory(self.held_bytes())
         for member in list(self._members.values()):
             if member.line is None and now_s - member.left_at_s > limits.linger_s:
                 # Its leases run out by themselves.
@@ -311,7 +323,7 @@ class Server:
         await self._stop_listening()
         if self.admission is not None:
             await self.admission.close()
-        for _ in range(3):  # what was accepted just now becomes a connection first
+        for _ in range(5):  # what was accepted just now becomes a connection first
             await asyncio.sleep(0)
         for connection in list(self._connections):
             if connection.member is not None and not connection.keeper:

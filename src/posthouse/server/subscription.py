@@ -84,7 +84,8 @@ class Subscription:
             member.send(failures.failed(self.number, 0, error))
 
     def _may_push(self) -> bool:
-        if self._messages < 1 or self._bytes < 1 or self._member.line is None:
+        line = self._member.line
+        if self._messages < 1 or self._bytes < 1 or line is None or not line.takes:
             return False
         # In an order that counts, nobody is handed more than is about to be looked at.
         rich = self._state.rich

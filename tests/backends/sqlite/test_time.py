@@ -41,6 +41,21 @@ async def test_two_who_disagree_share_the_later_time(tmp_path: Path) -> None:
         assert [message.body for message in await behind.queue("q").get_many(9)] == [1, 2, 3]
 
 
+async def test_a_little_back_is_a_standstill(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    behind = ManualClock(START_NS - 10**6)
+    async with opened(path, clock=ManualClock()) as one, opened(path, clock=behind) as two:
+        await one.queue("q").put("later", delay=1)
+        for _ in range(50):
+            await two.queue("other").put(1)
+            await one.queue("other").put(1)
+        behind.advance(1)
+        # Had the difference been added each time, this would have been due long ago.
+        assert await drain(two.queue("q")) == []
+        behind.advance(0.002)
+        assert await drain(two.queue("q")) == ["later"]
+
+
 async def test_a_clock_set_ahead_ends_leases_and_delays(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     clock = ManualClock()

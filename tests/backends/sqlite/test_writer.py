@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from posthouse.backends.sqlite import opening, place, whole, writer
-from posthouse.errors import BrokerBug, QueueFull, StorageFailed, StorageFull
+from posthouse.errors import BrokerBug, QueueFull, StorageFailed, StorageFull, UnknownOutcome
 from posthouse.testing.cases.base import drain, soon, take, waits
 from tests.backends.sqlite.places import opened
 
@@ -102,6 +102,57 @@ async def test_a_lock_that_stays_is_told_and_survived(tmp_path: Path) -> None:
         assert await drain(queue) == []
 
 
+async def test_closing_ends_even_if_nothing_can_be_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    broker = await opened(path, lock_timeout_s=0.05)
+    queue = broker.queue("q", visibility_timeout=3600)
+    await queue.put(1)
+    await take(queue)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    await soon(broker.close())
+    other.execute("ROLLBACK")
+    other.close()
+    async with opened(path) as again:
+        message = await take(again.queue("q"))
+        assert message.attempts == 2, "as if its process had died"
+
+
+async def test_a_failed_write_stops_the_broker_and_tells_everybody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "q.db"
+    broker = await opened(path)
+    queue = broker.queue("q")
+    await queue.put("stored")
+    waiting = asyncio.create_task(broker.queue("empty").get())
+    await waits(queue)
+    patiently = opening.patiently
+    calls = 0
+
+    def failing(call: Callable[[], Any], where: str, timeout_s: float, *rest: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # the first is BEGIN
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise error
+        return patiently(call, where, timeout_s, *rest)
+
+    monkeypatch.setattr(writer, "patiently", failing)
+    ends = await asyncio.gather(queue.put(1), queue.put(2), return_exceptions=True)
+    assert {type(end) for end in ends} <= {UnknownOutcome, StorageFailed}
+    assert UnknownOutcome in {type(end) for end in ends}
+    with pytest.raises(StorageFailed):
+        await soon(waiting)
+    with pytest.raises(StorageFailed):
+        await queue.put(3)
+    await soon(broker.close())
+    monkeypatch.undo()
+    async with opened(path) as again:
+        assert await drain(again.queue("q")) == ["stored"]
+
+
 async def test_a_full_disk_changes_nothing_and_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +183,22 @@ async def test_a_full_disk_changes_nothing_and_passes(
         await queue.ack_many(await queue.get_many(60))
         await queue.put_many([b"x" * 1000] * 20)
         assert await waits(queue) == stored - 40
+
+
+async def test_the_wal_stays_small(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    body = b"x" * 10_000
+    async with opened(path) as broker:
+        queue = broker.queue("q")
+        iterator = aiter(queue)  # and somebody who reads
+        for _ in range(40):
+            await queue.put_many([body] * 100)
+            await (await anext(iterator)).ack()
+            await queue.find("priority == 1")
+            await queue.purge()
+        most = 2 * opening.CHECKPOINT_PAGES * 4096
+        assert (tmp_path / "q.db-wal").stat().st_size < most, "40 MB went through it"
+        assert path.stat().st_size < most, "and what they left was used again"
 
 
 async def test_a_put_and_who_waits_for_it_are_one_commit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.lab.history.run import FAIR, STACK, URGENT, A, B, C, Q, Run, broken, fine, started
+from tests.lab.history.run import SHARED, STACK, URGENT, A, B, C, Q, Run, broken, fine, started
 
 # Order: of each kind of queue
 
@@ -76,15 +76,15 @@ def two_of_a_key_at_once_by_priority(run: Run) -> None:
 
 
 @fine
-def a_fair_queue_has_no_order_but_the_keys(run: Run) -> None:
-    two(run, FAIR)
-    run.got("b", B, 1, queue=FAIR)
+def a_queue_may_have_no_order_but_the_keys(run: Run) -> None:
+    two(run, SHARED)
+    run.got("b", B, 1, queue=SHARED)
 
 
 @broken("was delivered before 'a'")
-def a_key_of_a_fair_queue_is_out_of_order(run: Run) -> None:
-    two(run, FAIR, key="k")
-    run.got("b", B, 1, queue=FAIR)
+def a_key_is_out_of_order_where_only_they_are_in_order(run: Run) -> None:
+    two(run, SHARED, key="k")
+    run.got("b", B, 1, queue=SHARED)
 
 
 # Topics: a publish is a transaction that puts a body of its own to each queue

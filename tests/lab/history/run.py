@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from posthouse.model import NANOSECONDS
 from posthouse.testing.history import History
@@ -10,8 +11,15 @@ from posthouse.testing.judging.policies import Order
 
 Q = "q"
 DEAD = "q.dead"
-STACK, URGENT, FAIR = "stack", "urgent", "fair"
-ORDER: dict[str, Order] = {STACK: "lifo", URGENT: "priority", FAIR: "keys"}
+STACK, URGENT, FAIR, SHARED = "stack", "urgent", "fair", "shared"
+FREE, PACED, SLOW = "free", "paced", "slow"
+ORDER: dict[str, Order] = {STACK: "lifo", URGENT: "priority", FAIR: "fair", SHARED: "keys"}
+POLICIES: dict[str, Any] = {
+    "order": ORDER,
+    "max_in_flight_per_key": {FREE: None},
+    "rate": {PACED: "2/s"},
+    "rate_per_key": {SLOW: "1/s"},
+}
 A, B, C = "0000000000000001", "0000000000000002", "0000000000000003"
 
 
@@ -48,7 +56,7 @@ class Run(History):
         self.remaining(DEAD, dead)
 
     def complaints(self, most: int = 3, dead: str | None = DEAD) -> list[str]:
-        return self.problems(max_attempts={Q: most}, dead={Q: dead}, order=ORDER)
+        return self.problems(max_attempts={Q: most}, dead={Q: dead}, **POLICIES)
 
 
 Script = Callable[[Run], None]

@@ -9,10 +9,10 @@ import pytest
 
 from posthouse.errors import BadArgument
 from posthouse.testing.history import History
-from tests.lab.history import deliveries, keys, operations, promises
-from tests.lab.history.run import BROKEN, DEAD, FINE, ORDER, A, B, Q, Run
+from tests.lab.history import deliveries, keys, operations, places, promises, rates
+from tests.lab.history.run import BROKEN, DEAD, FINE, POLICIES, A, B, Q, Run
 
-PLANTED = (promises, deliveries, keys, operations)
+PLANTED = (promises, deliveries, keys, operations, places, rates)
 
 
 def test_there_are_histories_of_all_kinds() -> None:
@@ -28,7 +28,7 @@ def test_a_broken_promise_is_found(name: str) -> None:
     complaints = run.complaints()
     assert any(what in complaint for complaint in complaints), complaints
     again = History.from_text(run.to_text())
-    assert again.problems(max_attempts={Q: 3}, dead={Q: DEAD}, order=ORDER) == complaints
+    assert again.problems(max_attempts={Q: 3}, dead={Q: DEAD}, **POLICIES) == complaints
 
 
 @pytest.mark.parametrize("name", sorted(FINE))
@@ -47,6 +47,34 @@ def test_too_many_in_flight_are_seen() -> None:
     run.got("b", B, 2, lease_s=5.0)
     assert "the limit is 1" in run.problems(max_in_flight={Q: 1})[0]
     assert run.problems(max_in_flight={Q: 2}) == []
+
+
+def test_leases_that_last_need_no_time() -> None:
+    run = History()
+    run.put_started(Q, ["a", "b"], key="k").done([A, B])
+    run.delivered(Q, A, "a", 1, 1)
+    run.delivered(Q, B, "b", 2, 1)
+    assert run.problems() == []
+    assert "of its key was held" in run.problems(leases_last=True)[0]
+    run.delivered(Q, A, "a", 3, 2)
+    assert any("has two holders" in text for text in run.problems(leases_last=True))
+
+
+def test_so_many_of_a_key_may_be_held() -> None:
+    run = Run()
+    run.put_started(Q, ["a", "b"], key="k").done([A, B])
+    run.got("a", A, 1, lease_s=5.0)
+    run.got("b", B, 2, lease_s=5.0)
+    assert run.problems(max_in_flight_per_key={Q: 2}) == []
+    assert "of its key was held" in run.problems(max_in_flight_per_key={Q: 1})[0]
+
+
+def test_a_rate_that_is_none_is_refused() -> None:
+    run = Run()
+    run.put("a", A)
+    run.got("a", A, 1)
+    with pytest.raises(BadArgument, match="a rate is written like"):
+        run.problems(rate={Q: "fast"})
 
 
 def test_an_operation_ends_once() -> None:

@@ -22,7 +22,7 @@ from tests.lab.planted.detectors import (
     by_pytest,
 )
 from tests.lab.planted.operations import OPERATIONS
-from tests.lab.planted.places import PLACES
+from tests.lab.planted.places import PLACES, REAL
 from tests.lab.planted.plant import Bug, Edit
 
 BUGS: Final[tuple[Bug, ...]] = (
@@ -428,4 +428,5 @@ BUGS: Final[tuple[Bug, ...]] = (
     ),
     *OPERATIONS,
     *PLACES,
+    *REAL,
 )

@@ -17,6 +17,7 @@ FAULTS: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--faults", *_S
 WEAK: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sync", "interval", *_SECONDS)
 LIVES: Final[Command] = ("-m", "tests.lab.disk", "--base", "1", "--sagas", "--seconds", "10")
 DAMAGE: Final[Command] = ("-m", "tests.lab.disk", "--damage", "1", "--seconds", "10")
+PROCESSES: Final[Command] = ("-m", "tests.lab.process", "--seed", "1", "--count", "150")
 SCHEDULE: Final[Command] = ("-m", "tests.lab.schedule", "--seed", "1", "--seconds", "10")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from tests.lab.planted.detectors import LIVES, SCHEDULE
+from tests.lab.planted.detectors import LIVES, PROCESSES, SCHEDULE
+from tests.lab.planted.operations import OPERATIONS
 from tests.lab.planted.plant import Bug, Edit
 
 PLACES: Final[tuple[Bug, ...]] = (
@@ -96,3 +98,17 @@ PLACES: Final[tuple[Bug, ...]] = (
         SCHEDULE,
     ),
 )
+
+_SEEN: Final = (
+    "a dead letter keeps its old rank",
+    "a redriven message keeps its old rank",
+    "a stack gives the oldest first",
+    "the next message of a key does not wait for the one before it",
+    "what is published to many queues is there in the first only after a restart",
+)
+REAL: Final = tuple(
+    replace(bug, name=f"{bug.name} (real processes)", detector=PROCESSES)
+    for bug in (*OPERATIONS, *PLACES)
+    if bug.name in _SEEN
+)
+"""Some of them once more, to be noticed from outside of real processes."""

@@ -62,13 +62,16 @@ class ShiftedClock:
 class SqliteLife(Life):
     """`Life` on a backend that has to be asked for everything."""
 
-    _under_way = 0
+    def __init__(self, *what: Any, **more: Any) -> None:
+        super().__init__(*what, **more)
+        self._under_way = 0
+        self._routes = asyncio.Lock()
 
-    async def end(self, number: int, call: Awaitable[Any]) -> bool:
+    async def end(self, number: int, call: Awaitable[Any], **more: Any) -> bool:
         """See `Life.end`; counts what is under way."""
         self._under_way += 1
         try:
-            return await super().end(number, call)
+            return await super().end(number, call, **more)
         finally:
             self._under_way -= 1
 
@@ -77,6 +80,14 @@ class SqliteLife(Life):
         # knows settlements that are decided at once, would have it one way.
         if not self._under_way:
             await super()._purge()
+
+    async def _publish(self) -> None:
+        async with self._routes:  # it tells where it goes before it goes
+            await super()._publish()
+
+    async def _bind(self) -> None:
+        async with self._routes:
+            await super()._bind()
 
     async def _get(self) -> None:
         queue = self._source()

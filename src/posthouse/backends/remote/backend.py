@@ -20,6 +20,7 @@ from posthouse.backends.registry import only_options
 from posthouse.errors import BrokerClosed
 from posthouse.link import Link, LinkOptions
 from posthouse.link.commit import commit
+from posthouse.link.link import Summon
 from posthouse.link.options import Place
 from posthouse.link.port import LinkPort
 from posthouse.model import QueueStats
@@ -34,7 +35,13 @@ class RemoteBackend:
         capabilities: before `start` what a server on a log has; afterwards what this one has.
     """
 
-    def __init__(self, place: Place, options: LinkOptions, access: Access = NOBODY) -> None:
+    def __init__(
+        self,
+        place: Place,
+        options: LinkOptions,
+        access: Access = NOBODY,
+        summon: Summon | None = None,
+    ) -> None:
         self.capabilities: frozenset[str] = (ENGINE_CAPABILITIES - {"nowait"}) | {
             "durable",
             "processes",
@@ -42,6 +49,7 @@ class RemoteBackend:
         self._place = place
         self._options = options
         self._access = access
+        self._summon = summon
         self._link: Link | None = None
         self._ports: dict[str, LinkPort] = {}
 
@@ -62,7 +70,7 @@ class RemoteBackend:
             ProtocolError: it speaks another version of the protocol, or is something else.
             AuthenticationFailed: it refuses the login.
         """
-        link = Link(self._place, self._options, self._access)
+        link = Link(self._place, self._options, self._access, self._summon)
         await link.open()
         self._link = link
         assert link.welcome is not None

@@ -17,10 +17,11 @@ from posthouse.backends.sqlite.yields import Yields
 from posthouse.clock import Clock
 from posthouse.core.router import Router
 from posthouse.errors import BadArgument
-from posthouse.model import FOREVER_NS, QueuePolicy
+from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
 
 TOKEN_BITS: Final = 40
 MOST_ARRIVED: Final = 1000
+STANDSTILL_NS: Final = NANOSECONDS
 
 OPEN: Final = """SELECT last_id, last_ns, skew_ns, shape, writer,
     (SELECT group_concat(number) FROM holder),
@@ -103,8 +104,10 @@ class Books:
         self.last_id, last_ns, self.skew_ns, shape, writer, holders = row[:6]
         self.now_ns = self.clock.now_ns() + self.skew_ns
         if self.now_ns < last_ns:
-            # The clock was set back: time goes on from where it was, for all processes.
-            self.skew_ns += last_ns - self.now_ns
+            # By a little: time stands still. By more: the clock was set back, for all processes
+            # alike, and time goes on from where it was.
+            if last_ns - self.now_ns > STANDSTILL_NS:
+                self.skew_ns += last_ns - self.now_ns
             self.now_ns = last_ns
         if holders != self._holders:
             self._holders = holders

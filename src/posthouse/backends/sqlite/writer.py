@@ -60,7 +60,8 @@ class Writer:
         self._answered: list[Op] = []
         self._told: set[int] = set()
         self._gone: set[int] = set()
-        self._stopping = self._drained = False
+        self._stopping = self._poisoned = self._drained = False
+        self._closing: Op | None = None
         self._version = -1
         self._held_up_s = 0.0
         self.failure: PosthouseError | None = None
@@ -122,7 +123,8 @@ class Writer:
             self._stopping = True
 
         if self.failure is None:
-            self.submit(Op(work))
+            self._closing = Op(work)
+            self.submit(self._closing)
             self.failure = BrokerClosed("the broker is closed; open it again")
         return self._ended
 
@@ -379,7 +381,7 @@ class Writer:
         for op in self._answered:
             op.answered, op.answer, op.error = False, None, None
         self._answered, self._told = [], set()
-        self._stopping = False
+        self._stopping = self._poisoned
         self._parked.rolled_back()
         if fatal:
             self._poison(error, ops)
@@ -388,9 +390,17 @@ class Writer:
             self._books.rolled_back()
         if len(ops) > 1 and not alone:
             for op in ops:
-                self._group([op], numbers)
+                if self._poisoned:
+                    self._pending.append(op)  # refused at the end, like all that is left
+                else:
+                    self._group([op], numbers)
             return
         self._held_up_s = FULL_DISK_S if not ops else 0.0
+        if self._closing in ops:
+            logger.warning(
+                "%s was closed with leases that have to run out: %s", self._place.path, error
+            )
+            self._stopping = True
         for op in ops:
             op.answered, op.error = True, error
         self._tell(lambda: _resolve(ops))
@@ -401,7 +411,7 @@ class Writer:
         if isinstance(error, UnknownOutcome):
             latched = explain(sqlite3.OperationalError(str(error)), self._place.path)
         self.failure = latched
-        self._stopping = True
+        self._stopping = self._poisoned = True
         for op in ops:
             op.answered, op.error = True, error
         self._tell(lambda: _resolve(ops))

@@ -67,6 +67,7 @@ class Board:
         ends_ns: when leases run out, by token.
         waiting: by queue and id, what certainly waits in its place in the order.
         iterators, takers: how many there are, by queue.
+        cut_off: in how many lives takers were cut off, by queue.
         settled: settlements not known to be on disk.
         found: bodies that the last look found, by queue.
         position, life: of this event; born: the event at which this life began.
@@ -85,6 +86,7 @@ class Board:
         self.waiting: dict[str, dict[str, Fate]] = {}
         self.iterators: dict[str, int] = {}
         self.takers: dict[str, int] = {}
+        self.cut_off: dict[str, int] = {}
         self.settled: list[Soft] = []
         self.found: dict[str, set[str]] = {}
         self.newest_id = ""
@@ -187,7 +189,8 @@ class Board:
         if fate.gone in ("yes", "for ever"):
             self.say(f"{body!r} came back to queue {queue!r} after it was settled")
         if fate.fleeting and queue not in fate.where and queue in self.policies.graves(fate):
-            fate.where = {queue: (1, 1)}
+            # Those that took from there and were cut off may have had it, and nobody saw.
+            fate.where = {queue: (1, 1 + self.cut_off.get(queue, 0))}
             fate.native = False
             fate.fleeting = False
             fate.due_ns = 0

@@ -49,7 +49,7 @@ class Fate:
         puts: how often it was put, under one dedup id.
         fleeting: it may be dropped, or go to the dead-letter queue, while it waits.
         expires_ns: it must not be delivered for the first time after this; 0: whenever.
-        redriven_at: the event at which it may have been redriven, or moved by a filter, last.
+        acted_at: the event at which it may have been one of a set that a call acts on, last.
         acking: transactions that ack it and whose outcome is not known.
         changed: the event that changed it last.
         life: of its newest delivery.
@@ -74,7 +74,7 @@ class Fate:
     due_ns: int | None = 0
     native: bool = True
     arrived: dict[str, Span] = field(default_factory=dict)
-    redriven_at: int = 0
+    acted_at: int = 0
     key: str | None = None
     priority: int = 0
     vague: bool = False

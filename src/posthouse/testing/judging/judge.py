@@ -152,6 +152,7 @@ class Judge:
         for fate in board.fates.values():
             if event.queue in fate.where and fate.gone in ("no", "maybe"):
                 fate.may_be_gone(event.op)
+                fate.acted_at = board.position
                 started.versions[fate.id] = fate.version
         board.waiting.pop(event.queue, None)
 
@@ -179,7 +180,7 @@ class Judge:
             fate.native = False
             fate.expires_ns = 0
             fate.due_ns = None if fate.due_ns else fate.due_ns  # it may have died of old age
-            fate.redriven_at = board.position
+            fate.acted_at = board.position
             board.waits_not(fate)
             for origin in board.policies.origins(fate, event.queue):
                 fate.may_be_in({origin: (1, 1)}, board.position)
@@ -210,7 +211,7 @@ class Judge:
             return
         for fate in started.waiting:
             same = fate.version == started.versions[fate.id] and fate.gone == "no"
-            if same and fate.redriven_at == started.position and not fate.fleeting:
+            if same and fate.acted_at == started.position and not fate.fleeting:
                 board.moved(fate, fate.home, (started.position, board.position))
                 fate.due_ns = 0
                 board.waits(fate.home, fate)
@@ -225,7 +226,7 @@ class Judge:
             board.waits_not(fate)
             fate.native = False
             fate.targets.add(event.target)
-            fate.redriven_at = board.position
+            fate.acted_at = board.position
             fate.may_be_in({event.target: (1, 1)}, board.position)
             if board.policies.drops(event.target):
                 fate.fleeting = True
@@ -237,6 +238,7 @@ class Judge:
         for fate in board.fates.values():
             if event.queue in fate.where:
                 board.waits_not(fate)
+                fate.acted_at = board.position
                 fate.due_ns = None
 
     def _ended(self, end: Ended) -> None:

@@ -41,6 +41,7 @@ class Lives:
     def _cut_off(self, queue: str) -> None:
         """A taker of the queue was cut off: deliveries may have been counted that nobody saw."""
         board = self._board
+        board.cut_off[queue] = board.cut_off.get(queue, 0) + 1
         for fate in board.fates.values():
             if fate.held or fate.gone in ("yes", "for ever") or queue not in fate.where:
                 continue

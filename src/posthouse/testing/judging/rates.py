@@ -44,12 +44,10 @@ class Meter:
         """
         free_ns = self.next_ns - self.burst_ns
         taken_ns = max(float(since_ns), self.last_ns, free_ns)
-        early_ns = taken_ns - at_ns - ROUNDING_NS
-        if early_ns > 0:
-            taken_ns = float(at_ns)
-        self.last_ns = taken_ns
-        self.next_ns = max(self.next_ns, taken_ns) + self.interval_ns
-        return max(early_ns, 0.0)
+        early_ns = max(taken_ns - at_ns, 0.0)
+        self.last_ns = taken_ns - early_ns
+        self.next_ns = max(self.next_ns, self.last_ns) + self.interval_ns
+        return early_ns if early_ns > ROUNDING_NS else 0.0
 
 
 class Rates:

@@ -122,17 +122,24 @@ class Settlements:
             fate.gone = "yes"
             fate.causes = {event.op}
         else:
+            # It may have been seen there, and acted on, before the call returned.
+            acted = fate.acted_at > started.position
             if verb == "give_back":
-                fate.where = {queue: (attempts, attempts)}
+                where = {queue: (attempts, attempts)}
             elif verb == "nack":
-                fate.where = board.policies.failed(queue, attempts)
+                where = board.policies.failed(queue, attempts)
             else:
-                fate.where = board.policies.buried(queue, attempts)
-            moved = queue not in fate.where
+                where = board.policies.buried(queue, attempts)
+            moved = queue not in where
+            if moved or not acted:
+                fate.where = where
+            else:
+                fate.may_be_in(where)
+                due_ns = None
             if moved and fate.where:
                 (target,) = fate.where
                 board.moved(fate, target, (started.position, board.position))
-                if fate.redriven_at > started.position:
+                if acted:
                     fate.may_be_in({fate.home: (1, 1)}, started.position)
                     target = ""
             if not fate.where:

@@ -1,0 +1,134 @@
+"""Compaction: what lives in old segments does not keep them, and stays what it was."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import posthouse
+from posthouse.journal.log import LogOptions
+from posthouse.testing.cases.base import drain, soon
+from tests.journal.rebuilding import image_of, rebuilt, replayed
+
+SEGMENT = 65536
+SMALL: dict[str, Any] = {"segment_bytes": SEGMENT, "spares": 0, "compact_bytes_s": 1 << 40}
+MESSAGE_BYTES = 64  # with its share of records and frames
+
+
+def _disk_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.glob("*.seg"))
+
+
+async def _until(what: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            answer = what()
+            if (answer if isinstance(answer, bool) else await answer) is True:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def _bounded(broker: posthouse.Broker, directory: Path) -> bool:
+    stats = await broker.stats()
+    live = sum(each.waiting + each.delayed + each.in_flight for each in stats)
+    lives = sum(each.size_bytes for each in stats) + MESSAGE_BYTES * live
+    return _disk_bytes(directory) <= 2 * lives + 2 * SEGMENT
+
+
+async def _churn(queue: posthouse.Queue[Any], count: int) -> None:
+    for _ in range(count):
+        await queue.put_many([b"x" * 200] * 50)
+        await queue.ack_many(await soon(queue.get_many(50)))
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 26])
+async def test_one_message_never_settled_pins_nothing(tmp_path: Path, cache_bytes: int) -> None:
+    options = SMALL | {"cache_bytes": cache_bytes}
+    directory = tmp_path / "data"
+    async with posthouse.open(str(directory), **options) as broker:
+        old = broker.queue("old")
+        await old.put_many([b"first", b"second", b"third"], headers={"n": "1"})
+        await old.put(b"delayed", delay=3600)
+        await broker.queue("keyed").put(b"keyed", key="k", dedup="d")
+        await broker.queue("dead").put(b"was dead")
+        await (await soon(broker.queue("dead").get())).reject("no good")
+        held = await soon(old.get())
+        failed = await soon(old.get())
+        await failed.nack()
+        for _ in range(8):
+            await _churn(broker.queue("busy"), 10)
+            await _until(lambda: _bounded(broker, directory))
+        assert len(list(directory.glob("*.seg"))) <= 3
+        assert not (directory / "00000001.seg").exists()
+        await held.ack()
+        assert await broker.queue("keyed").put(b"again", dedup="d") is not None
+    async with posthouse.open(str(directory), **options) as broker:
+        found = [(m.body, m.attempts, m.headers.get("n")) for m in await broker.queue("old").peek(9)]
+        assert found == [(b"second", 1, "1"), (b"third", 0, "1")]
+        assert (await broker.queue("old").stats()).delayed == 1
+        assert (await soon(broker.queue("keyed").get())).key == "k"
+        assert (await broker.queue("keyed").stats()).waiting == 0
+        dead = await soon(broker.queue("dead.dead").get())
+        assert (dead.body, dead.headers["posthouse-dead-reason"]) == (b"was dead", "no good")
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_any_mix_stays_within_the_bound_and_is_kept(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    options = SMALL | {"cache_bytes": rng.choice([0, 1 << 26])}
+    directory = tmp_path / "data"
+    expected: list[bytes] = []
+    async with posthouse.open(str(directory), **options) as broker:
+        queue = broker.queue("q", retry=posthouse.Retry(max_attempts=100))
+        for number in range(120):
+            bodies = [b"%d-%d " % (number, each) + b"y" * rng.randrange(300) for each in range(20)]
+            await queue.put_many(bodies)
+            expected += bodies
+            for message in await soon(queue.get_many(25)):
+                if rng.random() < 0.8:
+                    await message.ack()
+                    expected.remove(message.body)
+                else:
+                    await message.nack()
+            if number % 40 == 39:
+                await _until(lambda: _bounded(broker, directory))
+    image = image_of(directory)
+    log_options = LogOptions(segment_bytes=SEGMENT)
+    now = replayed(image, log_options, 1).state[1]
+    assert rebuilt(image, log_options, now).state == replayed(image, log_options, now).state
+    async with posthouse.open(str(directory), **options) as broker:
+        assert await drain(broker.queue("q")) == expected
+
+
+async def test_what_is_settled_while_it_is_copied_stays_settled(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    options = SMALL | {"cache_bytes": 0, "compact_share": 1.0}
+    gone: set[bytes] = set()
+    async with posthouse.open(str(directory), **options) as broker:
+        queue, busy = broker.queue("q"), broker.queue("busy")
+        for number in range(30):
+            await queue.put_many([b"%d-%d " % (number, each) + b"z" * 200 for each in range(20)])
+        rng = random.Random(3)
+        for _ in range(60):
+            # In steps of the loop between which the copies are made, from the head and the midst.
+            await _churn(busy, 1)
+            taken = await soon(queue.get_many(3))
+            await queue.ack_many(taken)
+            gone |= {message.body for message in taken}
+            chosen = rng.randrange(30)
+            for row in await queue.find(f"size > 0 and id > {0}").limit(0) if chosen < 0 else []:
+                gone.add(row.body)
+        crashed = image_of(directory)
+    log_options = LogOptions(segment_bytes=SEGMENT)
+    for image in (crashed, image_of(directory)):
+        now = replayed(image, log_options, 1).state[1]
+        state = rebuilt(image, log_options, now).state
+        bodies = [entry[2] for row in state[0].values() if row[0] == "q" for entry in row[4]]
+        assert len(bodies) == len(set(bodies)) == 600 - len(gone)
+        assert not gone & set(bodies)
+        assert state == replayed(image, log_options, now).state

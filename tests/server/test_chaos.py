@@ -1,0 +1,191 @@
+"""The contract in bad weather, and what a client sees of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import posthouse
+from posthouse.errors import BrokerUnreachable, UnknownOutcome
+from posthouse.testing.cases.base import soon
+from posthouse.testing.cases.delivery import DeliveryCases
+from posthouse.testing.cases.settling import SettlingCases
+from posthouse.testing.cases.transactions import TransactionCases
+from posthouse.testing.chaos import ChaosProxy
+from posthouse.testing.serving import ServedBroker, serve
+
+
+class WeatherCases(DeliveryCases, SettlingCases, TransactionCases):
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path) -> Iterator[None]:
+        with serve(tmp_path / "data") as served, ChaosProxy(served.url) as proxy:
+            self.served: ServedBroker = served
+            self.proxy = proxy
+            self.blow()
+            yield
+
+    def blow(self) -> None:
+        raise NotImplementedError
+
+    async def open_broker(self, **options: Any) -> posthouse.Broker:
+        return await posthouse.open(self.proxy.url, **options)
+
+    async def reopen(self, broker: posthouse.Broker) -> posthouse.Broker:
+        await broker.close()
+        self.served.restart()
+        return await self.open_broker()
+
+
+class TestDribble(WeatherCases):
+    def blow(self) -> None:
+        self.proxy.weather(dribble=7)
+
+
+class TestDelay(WeatherCases):
+    def blow(self) -> None:
+        self.proxy.weather(delay_s=0.001)
+
+
+class TestResets(WeatherCases):
+    """Each connection lasts for at most a twentieth of a second."""
+
+    def blow(self) -> None:
+        self.proxy.weather(break_after_s=0.05)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[ServedBroker]:
+    with serve(tmp_path / "data") as found:
+        yield found
+
+
+@pytest.fixture
+def proxy(served: ServedBroker) -> Iterator[ChaosProxy]:
+    with ChaosProxy(served.url, seed=3) as found:
+        yield found
+
+
+async def test_puts_through_resets_are_stored_once_and_in_order(
+    proxy: ChaosProxy, served: ServedBroker
+) -> None:
+    async with posthouse.open(served.url) as quiet:
+        proxy.weather(break_after_s=0.03)
+        async with posthouse.open(proxy.url) as broker:
+            queue = broker.queue("q")
+            ids: list[str] = []
+            for number in range(300):
+                ids.append(await soon(queue.put(number)))
+                ids += await soon(queue.put_many([number] * 3))
+        assert proxy.broken > 3
+        found = await quiet.queue("q").get_many(10_000)
+        assert [message.id for message in found] == ids
+        assert [message.body for message in found] == [n for n in range(300) for _ in range(4)]
+
+
+async def test_many_tasks_through_resets(proxy: ChaosProxy, served: ServedBroker) -> None:
+    proxy.weather(break_after_s=0.02)
+    async with posthouse.open(proxy.url, first_pause_s=0.001) as broker:
+        queue = broker.queue("q")
+
+        async def work(who: int) -> None:
+            for number in range(20):
+                await queue.put([who, number])
+                await asyncio.sleep(0.005)  # so long that connections break meanwhile
+
+        await soon(asyncio.gather(*[work(who) for who in range(50)]))
+        seen: list[Any] = []
+        while len(seen) < 1000:
+            messages = await soon(queue.get_many(100))
+            seen += [tuple(message.body) for message in messages]
+            await queue.ack_many(messages)
+        assert len(set(seen)) == len(seen) == 1000
+        assert (await queue.stats()).waiting == 0
+    assert proxy.broken > 3
+
+
+async def test_iteration_goes_on_after_resets(proxy: ChaosProxy) -> None:
+    proxy.weather(break_after_s=0.05)
+    async with posthouse.open(proxy.url) as broker:
+        queue = broker.queue("q", visibility_timeout=5)
+
+        async def produce() -> None:
+            for number in range(400):
+                await queue.put(number)
+
+        producing = asyncio.create_task(produce())
+        seen = []
+        async with asyncio.timeout(60):
+            async for message in queue:
+                seen.append(message.body)
+                await message.ack()
+                if len(seen) == 400:
+                    break
+        await producing
+        assert sorted(seen) == list(range(400)), "nothing lost, nothing twice"
+
+
+async def test_leases_survive_a_reset(proxy: ChaosProxy) -> None:
+    async with posthouse.open(proxy.url) as broker:
+        queue = broker.queue("q")
+        await queue.put_many([1, 2])
+        message = await queue.get()
+        proxy.reset()
+        await soon(message.ack())
+        assert (await soon(queue.stats())).acked == 1
+        second = await queue.get()
+        proxy.half_close()
+        await soon(second.extend(30))
+        await soon(second.ack())
+
+
+async def test_a_server_that_stays_away(served: ServedBroker) -> None:
+    async with posthouse.open(served.url, give_up_after_s=0.2, first_pause_s=0.01) as broker:
+        queue = broker.queue("q")
+        await queue.put(1)
+        message = await queue.get()
+        served.stop()
+        waiting = asyncio.create_task(queue.get())
+        with pytest.raises((BrokerUnreachable, UnknownOutcome)):
+            await soon(queue.put(2))
+        with pytest.raises(BrokerUnreachable):
+            await soon(waiting)
+        with pytest.raises(BrokerUnreachable):
+            await queue.put(3)
+        served.start()
+        for _ in range(1000):
+            try:
+                await queue.put(4)
+                break
+            except BrokerUnreachable:
+                await asyncio.sleep(0.01)
+        with pytest.raises(posthouse.LeaseExpired):
+            await soon(message.ack())
+        bodies = [each.body for each in await soon(queue.get_many(9))]
+        assert bodies[0] == 1
+        assert bodies[-1] == 4
+
+
+async def test_a_black_hole_is_noticed(proxy: ChaosProxy) -> None:
+    async with posthouse.open(proxy.url, heartbeat_s=0.2, first_pause_s=0.01) as broker:
+        queue = broker.queue("q")
+        await queue.put(1)
+        proxy.swallow()
+        putting = asyncio.create_task(queue.put(2))
+        before = proxy.connections
+        while proxy.connections == before:  # it has tried another connection
+            await asyncio.sleep(0.02)
+        proxy.swallow(False)
+        proxy.reset()
+        await soon(putting)
+        assert [m.body for m in await soon(queue.get_many(9))] == [1, 2]
+
+
+async def test_nobody_is_there() -> None:
+    with pytest.raises(BrokerUnreachable, match="posthouse serve"):
+        await posthouse.open("tcp://127.0.0.1:1", connect_timeout_s=0.2)
+    with pytest.raises(BrokerUnreachable):
+        await posthouse.open("unix:/nowhere/at/all", connect_timeout_s=0.1)
