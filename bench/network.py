@@ -140,7 +140,7 @@ async def consume(url: str, seconds: float, size: int) -> dict[str, float]:
 
 async def consume_paced(url: str, seconds: float, size: int) -> dict[str, float]:
     """Take one at a time, and note how old it is."""
-    ages = []
+    ages: list[int] = []
     async with posthouse.open(url) as broker:
         queue = broker.queue("bench")
         while True:

@@ -21,6 +21,7 @@ from posthouse.core.queue import QueueState
 from posthouse.core.state import BrokerState
 from posthouse.errors import PosthouseError, StorageFull
 from posthouse.journal.codec import size_bound
+from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.journal.group import Group
 from posthouse.lane import Lane
 from posthouse.paging import Pager
@@ -29,6 +30,7 @@ from posthouse.records import Entry, Put, Record
 STEP_MESSAGES: Final = 1_000
 STEP_BYTES: Final = 256 * 1024
 LOOK_EVERY: Final = 256
+RETURNED_BYTES: Final = 24
 MESSAGE_BYTES: Final = 32
 """About what a message takes in the log beyond its body and headers."""
 
@@ -36,7 +38,9 @@ logger = logging.getLogger("posthouse.log")
 
 
 class Compactor:
-    """Looks, after commits and when the log falls idle, and works in a task of its own."""
+    """Looks whether there is need: after so many commits, where a segment was begun, and when the
+    log falls idle. Works in a task of its own.
+    """
 
     def __init__(
         self,
@@ -52,13 +56,14 @@ class Compactor:
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._stopped = self._journal.options.compact_bytes_s == 0
+        self._step_bytes = min(STEP_BYTES, self._journal.options.segment_bytes // 16)
         self._seen = 0
-        self._journal.on_quiet = self.look
+        self._journal.on_turn = self.look
 
-    def committed(self, group: Group) -> None:
-        """A group is durable: look now and then, and where a segment was begun."""
+    def committed(self) -> None:
+        """A group is durable: look now and then."""
         self._seen += 1
-        if self._seen >= LOOK_EVERY or group.roll is not None:
+        if self._seen >= LOOK_EVERY:
             self.look()
 
     def look(self) -> None:
@@ -140,7 +145,7 @@ class Compactor:
             lives = self._journal.live.lives_in(segment)
             reservations = [] if lane is None else lane.reservations
             rows = next_in_memory(queue, reservations, lives, STEP_MESSAGES)
-            rows = _within(rows)
+            rows = _within(rows, self._step_bytes)
             if not rows:
                 return
             records = carried(queue.number, rows)
@@ -174,9 +179,10 @@ class Compactor:
             return []
 
     async def _room_for(self, entries: list[Entry]) -> None:
-        size_bytes = 2 * STEP_BYTES
         if entries:
-            size_bytes += size_bound(Put(0, 0, 0, entries, True))
+            size_bytes = size_bound(Put(0, 0, 0, entries, True)) + RETURNED_BYTES * len(entries)
+        else:
+            size_bytes = 2 * self._step_bytes
         if self._journal.room < size_bytes:
             await self._journal.make_room(size_bytes)
 
@@ -190,12 +196,12 @@ class Compactor:
         await asyncio.sleep(size_bytes / self._journal.options.compact_bytes_s)
 
 
-def _within(rows: list[Row]) -> list[Row]:
-    """The first of them, within `STEP_BYTES`; one at least."""
+def _within(rows: list[Row], most_bytes: int) -> list[Row]:
+    """The first of them, within so many bytes; one at least."""
     total = 0
     for at, (entry, _, _, _) in enumerate(rows):
-        total += len(entry[2]) + len(entry[3])
-        if total > STEP_BYTES and at:
+        total += len(entry[2]) + len(entry[3]) + PUT_OVERHEAD_BYTES
+        if total > most_bytes and at:
             return rows[:at]
     return rows
 

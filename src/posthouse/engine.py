@@ -254,7 +254,7 @@ class Engine:
         for effect in group.effects:
             effect()
         if self.compactor is not None:
-            self.compactor.committed(group)
+            self.compactor.committed()
 
     def _publish_all(self, records: list[Record]) -> None:
         for record in records:

@@ -1,4 +1,4 @@
-"""The demo end to end on a few files, with its kill in the middle."""
+"""The demo end to end on a few files, with its kills in the middle."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+import posthouse as api
 from posthouse.cli.demo import events
-from posthouse.cli.demo.events import Job, Totals
+from posthouse.cli.demo.brokers import kill_broker
+from posthouse.cli.demo.child import LINGER_S
+from posthouse.cli.demo.events import Job, Role, Totals
 from posthouse.cli.demo.parent import look, prepare
 from posthouse.cli.demo.process import Child, write_job
 from tests.cli.commands import posthouse
@@ -24,13 +27,14 @@ def sources(folder: Path, count: int) -> list[str]:
     return sorted(str(path) for path in folder.iterdir())
 
 
-def test_the_demo_survives_its_kill(tmp_path: Path) -> None:
+def test_the_demo_survives_its_kills(tmp_path: Path) -> None:
     sources(tmp_path / "code", 60)
     ran = posthouse("demo", "--files", "code/**/*.py", cwd=tmp_path)
     assert ran.code == 0, ran
     assert ran.err == ""
     assert "\x1b" not in ran.out
-    assert "killed with SIGKILL" in ran.out
+    assert "killed a consumer with SIGKILL" in ran.out
+    assert "killed the broker process" in ran.out
     for title, value in (
         ("files", 60),
         ("do not parse", 12),
@@ -54,10 +58,16 @@ def test_no_file_is_an_error(tmp_path: Path) -> None:
     assert ran.err == "posthouse: no file matches '*.py'\n"
 
 
-async def lives(url: str, files: list[str], job_path: Path, reports: int) -> list[events.AnyEvent]:
+def opened(url: str) -> api.Broker:
+    return api.open(url, linger_s=LINGER_S)
+
+
+async def life(
+    role: Role, url: str, files: list[str], job_path: Path, reports: int
+) -> list[events.AnyEvent]:
     """One life of a child, killed once it has reported so often (it may end before)."""
     told: list[events.AnyEvent] = []
-    write_job(job_path, Job(url, files))
+    write_job(job_path, Job(role, url, files))
     async with Child(job_path) as child:
         async for event in child.events():
             told.append(event)
@@ -66,21 +76,48 @@ async def lives(url: str, files: list[str], job_path: Path, reports: int) -> lis
     return told
 
 
-async def test_a_child_killed_again_and_again_gets_there(tmp_path: Path) -> None:
+async def test_children_killed_again_and_again_get_there(tmp_path: Path) -> None:
     files = sources(tmp_path / "code", 40)
-    url = str(tmp_path / "data")
-    await prepare(url)
-    told: list[events.AnyEvent] = []
-    for reports in (1, 2, 25, 50, 75, 10**6):
-        told += await lives(url, files, tmp_path / "job", reports)
-    assert isinstance(told[-1], events.Finished)
-    totals, left = await look(url)
+    url = f"shared:{tmp_path / 'data'}"
+    job = tmp_path / "job"
+    async with opened(url) as broker:
+        await prepare(broker)
+        for reports in (2, 10**6):
+            told = await life("producer", url, files, job, reports)
+        assert isinstance(told[-1], events.Finished)
+        await life("consumer", url, files, job, 9)
+        write_job(tmp_path / "more", Job("consumer", url, files))
+        async with Child(tmp_path / "more") as consumer:
+            for reports in (2, 10**6):
+                told = await life("collector", url, files, job, reports)
+            assert isinstance(told[-1], events.Finished)
+            consumer.stop()
+            assert await consumer.wait() == 0
+        totals, left = await look(broker)
     assert left == []
     assert (totals.counts.files, totals.counts.failed) == (40, 8)
 
 
+async def test_a_broker_killed_again_and_again_is_started_anew(tmp_path: Path) -> None:
+    files = sources(tmp_path / "code", 60)
+    data = tmp_path / "data"
+    url = f"shared:{data}"
+    kills = 0
+    async with opened(url) as broker:
+        await prepare(broker)
+        write_job(tmp_path / "job", Job("producer", url, files))
+        async with Child(tmp_path / "job") as child:
+            async for event in child.events():
+                if isinstance(event, events.Put):
+                    kill_broker(data)
+                    kills += 1
+            assert await child.wait() == 0
+        assert kills >= 1
+        assert (await broker.queue(events.SOURCES).stats()).waiting == 60
+
+
 async def test_a_child_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
-    write_job(tmp_path / "job", Job("gopher:x", []))
+    write_job(tmp_path / "job", Job("collector", "gopher:x", []))
     async with Child(tmp_path / "job") as child:
         assert [event async for event in child.events()] == []
         why = await child.why_it_ended()
@@ -89,23 +126,8 @@ async def test_a_child_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in why
 
 
-async def test_a_child_asked_to_stop_leaves_and_can_go_on(tmp_path: Path) -> None:
-    files = sources(tmp_path / "code", 20)
-    url = str(tmp_path / "data")
-    await prepare(url)
-    write_job(tmp_path / "job", Job(url, files, hold_at=10))
-    async with Child(tmp_path / "job") as child:
-        async for event in child.events():
-            if isinstance(event, events.Added):
-                child.process.terminate()
-        assert "stopped by a signal" in await child.why_it_ended()
-    told = await lives(url, files, tmp_path / "job", 10**6)
-    assert isinstance(told[-1], events.Finished)
-    totals, left = await look(url)
-    assert (totals.counts.files, left) == (20, [])
-
-
 async def test_prepared_queues_hold_an_empty_total(tmp_path: Path) -> None:
-    await asyncio.wait_for(prepare(str(tmp_path / "data")), 30)
-    assert await look(str(tmp_path / "data")) == (Totals(), [])
+    async with api.open(str(tmp_path / "data")) as broker:
+        await asyncio.wait_for(prepare(broker), 30)
+        assert await look(broker) == (Totals(), [])
     assert msgspec.json.decode(msgspec.json.encode(Totals()), type=Totals) == Totals()

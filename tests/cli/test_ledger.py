@@ -99,6 +99,29 @@ def test_each_fault_is_found(told: list[AnyEvent], found: Totals, fault: str) ->
     assert getattr(judgement, fault), judgement
 
 
+def test_one_who_looks_sees_what_was_acknowledged() -> None:
+    ledger = Ledger(len(FILES))
+    for event in GOOD:
+        ledger.record(event)
+    said = ledger.acknowledged()
+    assert said == (4, 3)
+    ledger.looked(said, 4, 3)
+    assert not ledger.rolled_back
+    ledger.looked(said, 3, 3)
+    assert ledger.rolled_back
+    ledger.rolled_back = False
+    ledger.looked(said, 4, 2)
+    assert ledger.rolled_back
+
+
+def test_a_consumer_has_no_place_to_go_on_from() -> None:
+    ledger = Ledger(len(FILES))
+    for event in [*GOOD[:8], Started(), *GOOD[8:]]:
+        ledger.record(event)
+    assert not ledger.rolled_back
+    assert ledger.batches[2] == ["b", "c"]
+
+
 @pytest.mark.parametrize("ids", ["abc", "abcdd", "abcx"])
 def test_totals_that_are_not_the_ledgers_are_found(ids: str) -> None:
     judgement = judge(GOOD, totals([*ids]))

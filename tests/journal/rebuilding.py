@@ -51,9 +51,7 @@ def rebuilt(image: Image, options: LogOptions, now_ns: int) -> Opened:
     """Open a copy of the disk by checkpoints, where they are, and by segments."""
     state = BrokerState()
     rebuild = Rebuild(state)
-    log = open_log(
-        DIRECTORY, SimDisk(image), options, rebuild.apply, now_ns, sink=rebuild
-    )
+    log = open_log(DIRECTORY, SimDisk(image), options, rebuild.apply, now_ns, sink=rebuild)
 
     def read(number: int, page: Page) -> list[Entry]:
         return log.reader.read(number, page.segment, page.runs())

@@ -116,7 +116,7 @@ async def test_puts_are_recognised_by_the_next_server(tmp_path: Path) -> None:
             assert after.producer == welcome.producer
             put.again = batch.again = commit.again = True
             client.say(put, batch, commit, requests.Ask(4, "stats", "q", []))
-            placed: dict[int, list[int]] = {}
+            placed: dict[int, list[Any]] = {}
             while len(placed) < 4:
                 answer = client.hear()
                 if isinstance(answer, Placed):
@@ -197,7 +197,7 @@ async def test_sigterm_drains(tmp_path: Path) -> None:
             assert await asyncio.to_thread(server.end) == 0
             await asyncio.wait(producers)
         async with posthouse.open(str(tmp_path / "data")) as broker:
-            found = set()
+            found: set[str] = set()
             while (await broker.queue("q").stats()).waiting:
                 found.update(message.id for message in await broker.queue("q").get_many(1000))
     assert set(answered) <= found

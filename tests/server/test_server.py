@@ -13,6 +13,7 @@ import pytest
 
 import posthouse
 from posthouse.errors import BadArgument
+from posthouse.records import Traits
 from posthouse.server import Limits
 from posthouse.server.address import listen_unix, parse_address
 from posthouse.server.notify import notify
@@ -136,7 +137,7 @@ def test_a_push_stays_within_the_credit(served: ServedBroker) -> None:
         assert len(pushed.tokens) == 7
         client.say(requests.Ping(2))
         assert client.hear() == Pong(2)
-        client.say(requests.Credit(1, 3, 300))
+        client.say(requests.Credit(1, 3, 300, 3))
         assert len(client.hear().tokens) == 3
         back = requests.Unsubscribe(1, pushed.tokens, [e[0] for e in pushed.entries], 10)
         client.say(back, requests.Ask(2, "stats", "q", []))
@@ -218,7 +219,7 @@ def test_a_keeper_renews_and_nothing_else(served: ServedBroker) -> None:
 
 
 def test_what_a_put_may_not_say(served: ServedBroker) -> None:
-    forged = requests.Traits(death=b"\x80", rank=5)
+    forged = Traits(death=b"\x80", rank=5)
     with Raw(served.url) as client:
         client.hello()
         client.say(

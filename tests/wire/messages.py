@@ -24,7 +24,7 @@ FROM_CLIENT: list[Any] = [
     requests.PutOne(4, "q", 11, 0, b"1", b"\x80", TRAITS, None, True),
     requests.Get(5, "q", 100, 1000, 30_000_000_000, 0.0, "body.n > 1", True),
     requests.Subscribe(6, "q", 100, 1 << 20),
-    requests.Credit(6, 50, 2048),
+    requests.Credit(6, 50, 2048, 49, True),
     requests.Unsubscribe(6, [1 << 41], [PLAIN[0]], 2),
     requests.Returned(6, [1 << 41], [PLAIN[0]]),
     requests.AckEach(7, "q", [1 << 41, 1 << 42], [1, 2], True),
@@ -56,7 +56,7 @@ FROM_SERVER: list[Any] = [
     answers.Placed(2, PLAIN[0], 0, 2),
     answers.Delivered(5, 1 << 41, [ENTRY, PLAIN], [2, 1], 30_000_000_000),
     answers.Pushed(6, [1 << 41], [PLAIN], [1], 30_000_000_000),
-    answers.Recall(6),
+    answers.Recall(6, True),
     answers.Answer(15, {"a": [1, None, b"x"]}),
     answers.Failed(4, 0, "LeaseExpired", "gone", [1, 2]),
 ]

@@ -152,7 +152,7 @@ def test_fuzz() -> None:
     """
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
-    sources = [(server, [bytes(encode(m)) for m in FROM_CLIENT])]
+    sources: list[tuple[Any, list[bytes]]] = [(server, [bytes(encode(m)) for m in FROM_CLIENT])]
     sources.append((client, [bytes(encode(m)) for m in FROM_SERVER]))
     began, rounds = time.monotonic(), 0
     while time.monotonic() - began < 2.0:

@@ -1,6 +1,7 @@
 """Opening a broker for a command, with the care that a command owes.
 
 A directory is created only to put something in it, and a queue that is to be read is never made.
+A directory that programs share at the moment is joined; any other is opened for the command alone.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from posthouse.access.redact import redact_url
 from posthouse.broker import Broker
 from posthouse.broker import open as open_broker
 from posthouse.cli.failures import CommandError
+from posthouse.journal.holder import is_shared
 
 _NAMES_SHOWN: Final = 10
 
@@ -26,7 +28,7 @@ async def writing(url: str) -> AsyncIterator[Broker]:
         CommandError: the URL is one that a command cannot use.
     """
     _refuse_memory(url)
-    async with open_broker(url) as broker:
+    async with open_broker(url, **_joining(url)) as broker:
         yield broker
 
 
@@ -39,7 +41,7 @@ async def reading(url: str) -> AsyncIterator[Broker]:
     """
     _refuse_memory(url)
     _check_there(url)
-    async with open_broker(url) as broker:
+    async with open_broker(url, **_joining(url)) as broker:
         yield broker
 
 
@@ -62,14 +64,32 @@ def _refuse_memory(url: str) -> None:
 
 
 def _check_there(url: str) -> None:
-    scheme, colon, rest = url.partition(":")
-    if colon and scheme != "log" and "/" not in scheme:
+    name = directory_of(url)
+    if name is None:
         return  # another backend, which says itself what it misses
-    directory = Path(rest if colon and scheme == "log" else url)
+    directory = Path(name)
     if not directory.exists():
         raise CommandError(
-            f"there is no {redact_url(str(directory))}; name the directory with --url or "
-            "POSTHOUSE_URL"
+            f"there is no {redact_url(name)}; name the directory with --url or POSTHOUSE_URL"
         )
     if directory.is_dir() and not any(directory.iterdir()):
-        raise CommandError(f"{directory} is empty: nothing was ever put there")
+        raise CommandError(f"{name} is empty: nothing was ever put there")
+
+
+def directory_of(url: str) -> str | None:
+    """The directory that a URL names; None if it is something else."""
+    scheme, colon, rest = url.partition(":")
+    if not colon or "/" in scheme:
+        return url
+    return rest if scheme in ("log", "shared") else None
+
+
+def _joining(url: str) -> dict[str, Any]:
+    """The options with which a command opens it."""
+    directory = directory_of(url)
+    if directory is None:
+        return {}
+    if url.startswith("shared:"):
+        # A broker process that a command had to start need not stay for others.
+        return {"linger_s": 0.0}
+    return {"share": True} if is_shared(directory) else {}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from typing import Annotated, Any
 
 import typer
 
+from posthouse.backends.remote.shared.home import Status, broker_status
 from posthouse.broker import DEFAULT_URL
 from posthouse.cli import output
-from posthouse.cli.access import check_queue, reading
+from posthouse.cli.access import check_queue, directory_of, reading
 from posthouse.cli.failures import CommandError
 from posthouse.cli.options import JsonOption, QueueArgument, UrlOption
 from posthouse.model import QueueStats
@@ -34,13 +36,19 @@ def stats(
     url: UrlOption = DEFAULT_URL,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what each queue holds."""
-    figures = asyncio.run(_stats(url, names or []))
+    """Print what each queue holds; of a shared directory also who serves it."""
+    figures, status = asyncio.run(_stats(url, names or []))
     if as_json:
         output.write_json(figures)
         return
     head = ["queue", "waiting", "delayed", "in flight", "size", "oldest"]
     output.write_table(head, [_row(each) for each in figures])
+    if status is not None:
+        up_s = max(time.time() - status.since_s, 0.0)
+        output.write_line(
+            f"shared through broker process {status.pid} (posthouse {status.version}), up "
+            f"{output.human_time(up_s)}, {status.clients:,} connected"
+        )
 
 
 def purge(
@@ -65,11 +73,13 @@ async def _names(url: str) -> list[str]:
         return await broker.queue_names()
 
 
-async def _stats(url: str, names: list[str]) -> list[QueueStats]:
+async def _stats(url: str, names: list[str]) -> tuple[list[QueueStats], Status | None]:
+    directory = directory_of(url)
     async with reading(url) as broker:
         for name in names:
             await check_queue(broker, name)
-        return [each for each in await broker.stats() if not names or each.name in names]
+        figures = [each for each in await broker.stats() if not names or each.name in names]
+        return figures, None if directory is None else broker_status(directory)
 
 
 async def _held(url: str, name: str) -> int:

@@ -66,6 +66,8 @@ class Absorber:
                 live.carry(number, first, count)
         for at in range(0, len(digest.ranks), 2):
             ring.moved(digest.ranks[at], digest.ranks[at + 1])
+        for sequence, index, first, count in digest.voided:
+            ring.forget(range(first, first + count), sequence, index)
         for sequence, index, record in digest.others:
             self._note(record)
             if isinstance(record, Returned):

@@ -68,6 +68,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     columns: list[_Table]
     carried: list[_Table]
     ranks: bytes
+    voided: list[tuple[int, int, int, int]]
     producers: list[tuple[int, int, int, int]]
     catalog: _Records
     others: _Records
@@ -96,6 +97,7 @@ def encode_checkpoint(digest: Digest, header: SegmentHeader, end: int) -> bytes:
             _tables(digest.columns),
             _tables(digest.carried),
             u64s(digest.ranks),
+            digest.voided,
             digest.producers,
             _Records(len(digest.catalog), encode_payload(digest.catalog)),
             _Records(
@@ -161,6 +163,7 @@ def _digest(body: _Body) -> Digest:
         puts=body.puts,
         first_id=body.first_id,
         last_id=body.last_id,
+        voided=body.voided,
         producers=body.producers,
         catalog=_records(body.catalog),
         others=list(zip(sequences, indexes, others, strict=True)),

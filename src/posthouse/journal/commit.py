@@ -68,7 +68,8 @@ class GroupCommit(ABC):
         self._group_operations = options.group_operations
         self.instant = False
         self.failure: PosthouseError | None = None
-        self.on_quiet: Callable[[], None] = lambda: None
+        # Told when a segment was begun, and when the log falls idle.
+        self.on_turn: Callable[[], None] = lambda: None
         self._halt = Halt(log.directory)
         self._live = log.live
         self._oldest = log.oldest
@@ -257,6 +258,7 @@ class GroupCommit(ABC):
         self._advance_oldest()
         if group.roll is not None:
             self._checkpoints.sealed(group.segment - 1)
+            self.on_turn()
         self._upkeep.reclaim(group.oldest)
         self._upkeep.work()
         if self._open is not None and not self._pipeline.in_flight:
@@ -278,7 +280,7 @@ class GroupCommit(ABC):
 
     def _mark(self) -> None:
         """The log is idle: say durably that all before this is on disk."""
-        self.on_quiet()
+        self.on_turn()
         if not self._room.fits(FRAME_HEADER_BYTES):
             return  # on a full disk; it is not worth failing for
         marker = Group(FRAME_HEADER_BYTES)

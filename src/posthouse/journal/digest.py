@@ -69,6 +69,8 @@ class Digest:
         carried: the same of puts that were written again.
         ranks: ids and ranks of carried messages that have a rank of their own, in pairs.
         puts: messages put here for the first time, and the first and last of their ids.
+        voided: (sequence of the group, place in it, first id, count) of carried puts: what the
+            attempts ring says of these messages from before that is not so any more.
         producers: (producer, sequence, count, first id) of puts from outside.
         catalog: what the catalog says.
         others: sequence of the group, place in it, record.
@@ -86,6 +88,7 @@ class Digest:
     puts: int = 0
     first_id: int = 0
     last_id: int = 0
+    voided: list[tuple[int, int, int, int]] = field(default_factory=list)
     producers: list[tuple[int, int, int, int]] = field(default_factory=list)
     catalog: list[Record] = field(default_factory=list)
     others: list[tuple[int, int, Record]] = field(default_factory=list)
@@ -154,6 +157,7 @@ class Digest:
         columns.places.extend((count, offset // FRAME_ALIGN, record.offset))
         columns.sizes.append(record.size_bytes)
         if record.carried:
+            self.voided.append((sequence, index, first, count))
             for at, traits in enumerate(record.traits or ()):
                 if traits is not None and traits.rank:
                     self.ranks.extend((first + at, traits.rank))

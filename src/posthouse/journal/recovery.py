@@ -390,6 +390,10 @@ class Recovery:
                 first_id, count = record.entries[0][0], len(record.entries)
                 if record.carried:
                     self._live.carry(number, first_id, count)
+                    for entry in record.entries:
+                        if entry[4] is not None and entry[4].rank:
+                            self._ring.moved(entry[0], entry[4].rank)
+                    self._ring.forget(range(first_id, first_id + count), sequence, index)
                 else:
                     self._live.put(number, first_id, count)
             case Copied():

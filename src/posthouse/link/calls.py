@@ -53,7 +53,7 @@ class Pushed(Protocol):
     """A subscription's client side."""
 
     def pushed(self, message: Any) -> None: ...
-    def recalled(self) -> None: ...
+    def recalled(self, *, every: bool) -> None: ...
     def refused(self, error: Exception) -> None: ...
     def reconnected(self, *, resumed: bool) -> None: ...
 
@@ -67,6 +67,7 @@ class Calls:
         holdings: the deliveries that the client has.
         failure: why no call is possible any more; None while it is.
         feeds: subscriptions, by number.
+        turns: how often what was to be said was sent; until the next time it may be added to.
     """
 
     def __init__(self, place: Place, options: LinkOptions, access: Access = NOBODY) -> None:
@@ -81,6 +82,7 @@ class Calls:
         self.holdings = Holdings(self.keeper.stir)
         self.failure: PosthouseError | None = None
         self.feeds: dict[int, Pushed] = {}
+        self.turns = 0
         self.closing = False
         self._away: BrokerUnreachable | None = None
         self._refused = ""
@@ -306,6 +308,7 @@ class Calls:
             return
         if line.paused:
             return
+        self.turns += 1
         if self._renewals:
             leases, self._renewals = self._renewals, []
             self._begin(Renew(0, leases), "lease")

@@ -27,11 +27,14 @@ FRESH: Final = 10
 
 
 class Lying:
-    """A message that was pushed and not yet handed out."""
+    """A message that was pushed (by a subscription, 0: by none) and not yet handed out."""
 
-    __slots__ = ("attempts", "entry", "lease_ns", "renewed_s", "token")
+    __slots__ = ("attempts", "entry", "lease_ns", "number", "renewed_s", "token")
 
-    def __init__(self, token: int, entry: Entry, attempts: int, lease_ns: int) -> None:
+    def __init__(
+        self, token: int, entry: Entry, attempts: int, lease_ns: int, number: int = 0
+    ) -> None:
+        self.number = number
         self.token = token
         self.entry = entry
         self.attempts = attempts
@@ -71,8 +74,10 @@ class LinkFeed:
         self._most_bytes = most_bytes
         self._lying: deque[Lying] = deque()
         self._number = 0
-        self._seen = 0
-        self._seen_bytes = 0
+        self._used = self._used_bytes = 0  # credit that is used and not given anew
+        self._told = False  # the server knows that the program waits
+        self._note: Credit | None = None
+        self._note_turn = 0
         self._received = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -87,13 +92,12 @@ class LinkFeed:
         lying = self._lying
         while lying:
             one = lying.popleft()
-            self._seen += 1
-            self._seen_bytes += one.size()
+            self._note_seen(one)
             now_s = time.monotonic()
             lease_s = one.lease_ns / NANOSECONDS
             old_s = now_s - one.renewed_s
-            if 2 * self._seen >= self._most or 2 * self._seen_bytes > self._most_bytes:
-                self._give_credit()
+            if 2 * self._used >= self._most or 2 * self._used_bytes > self._most_bytes:
+                self._give_credit(waits=False)
             if old_s >= lease_s:
                 self._link.holdings.drop(one.token)
                 continue
@@ -102,9 +106,25 @@ class LinkFeed:
             return one.token, one.entry, one.attempts
         if self._error is not None:
             raise self._error
-        if self._seen:
-            self._give_credit()
+        if self._number and not self._told:
+            self._give_credit(waits=True)
         return None
+
+    def _note_seen(self, one: Lying) -> None:
+        """Tell the server, with what else is said in this turn."""
+        self._used += 1
+        self._used_bytes += one.size()
+        if one.number and one.number == self._number:
+            self._said().seen += 1
+
+    def _said(self) -> Credit:
+        """What is said to the server in this turn; it may still be added to."""
+        note = self._note
+        if note is None or note.of != self._number or self._note_turn != self._link.turns:
+            self._note = note = Credit(self._number, 0, 0)
+            self._note_turn = self._link.turns
+            self._link.say(note)
+        return note
 
     async def wait(self) -> None:
         """Return when `next` is worth another try. Raises: as `next`."""
@@ -190,15 +210,20 @@ class LinkFeed:
         self._wake()
 
     def _subscribe(self) -> None:
-        self._seen = self._seen_bytes = self._received = 0
+        self._used = self._used_bytes = self._received = 0
+        self._told = True
         self._number = self._link.subscribe(
             Subscribe(0, self._queue, self._most, self._most_bytes), self
         )
 
-    def _give_credit(self) -> None:
+    def _give_credit(self, *, waits: bool) -> None:
         if self._number:
-            self._link.say(Credit(self._number, self._seen, self._seen_bytes))
-        self._seen = self._seen_bytes = 0
+            note = self._said()
+            note.messages += self._used
+            note.size_bytes += self._used_bytes
+            note.waits = note.waits or waits
+            self._told = waits
+        self._used = self._used_bytes = 0
 
     # what the link tells
 
@@ -206,29 +231,28 @@ class LinkFeed:
         """Messages came."""
         lease_ns = message.lease_ns
         self._received += len(message.tokens)
+        self._told = False
         for token, entry, attempts in zip(
             message.tokens, message.entries, message.attempts, strict=True
         ):
-            self._lying.append(Lying(token, entry, attempts, lease_ns))
+            self._lying.append(Lying(token, entry, attempts, lease_ns, message.of))
             self._link.holdings.add(token, self._queue, lease_ns, 1)
         if self._timer is None:
             self._set_timer(lease_ns)
         self._wake()
 
-    def recalled(self) -> None:
-        """Somebody else waits: half of what lies here goes back, the youngest."""
+    def recalled(self, *, every: bool) -> None:
+        """Somebody needs what lies here: half of it goes back, the youngest, or all."""
         lying = self._lying
         # Who waits is about to take the first: two who recall from each other would both starve.
         spare = len(lying) - (1 if self._waiter is not None else 0)
-        back = [lying.pop() for _ in range((spare + 1) // 2)]
+        back = [lying.pop() for _ in range(spare if every else (spare + 1) // 2)]
         for one in back:
             self._link.holdings.drop(one.token)
+            self._used += 1
+            self._used_bytes += one.size()
         tokens, ids = [one.token for one in back], [one.entry[0] for one in back]
         self._link.say(Returned(self._number, tokens, ids))
-        if back:
-            self._seen += len(back)
-            self._seen_bytes += sum(one.size() for one in back)
-            self._give_credit()
 
     def refused(self, error: Exception) -> None:
         """The subscription is over."""
@@ -243,9 +267,8 @@ class LinkFeed:
             self._lying.clear()
         if not (self._closed or self._draining) and self._error is None:
             self._subscribe()
-            if self._lying:
-                # Part of the credit is used already.
-                self._seen -= len(self._lying)
+            # What lies here uses up some of the new credit.
+            self._used -= len(self._lying)
         self._wake()
 
     def _wake(self) -> None:

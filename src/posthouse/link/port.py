@@ -25,9 +25,9 @@ Rows = list[tuple[WireEntry, int]]
 class LinkPort(PutPort, TakePort, SettlePort):
     """A queue of a server's broker, as this client uses it."""
 
-    def __init__(self, link: Link, name: str) -> None:
+    def __init__(self, link: Link, name: str, policy: QueuePolicy) -> None:
         super().__init__(link, name)
-        self._policy = QueuePolicy()
+        self._policy = policy
         self._figures: QueueStats | None = None
 
     # the queue as a whole

@@ -117,7 +117,7 @@ def _pushed(link: Hearing, message: answers.Pushed) -> None:
 def _recall(link: Hearing, message: answers.Recall) -> None:
     feed = link.feeds.get(message.of)
     if feed is not None:
-        feed.recalled()
+        feed.recalled(every=message.every)
 
 
 def _leaving(link: Hearing, message: answers.Leaving) -> None:

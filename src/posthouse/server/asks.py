@@ -10,7 +10,7 @@ import msgspec
 from posthouse.core.filters import Filter, filter_of
 from posthouse.core.router import check_pattern
 from posthouse.errors import BadArgument
-from posthouse.model import MAX_BATCH_MESSAGES, QueuePolicy, check_queue_name
+from posthouse.model import MAX_BATCH_MESSAGES, QueuePolicy, QueueStats, check_queue_name
 from posthouse.server.member import Member
 from posthouse.wire.answers import Answer
 from posthouse.wire.requests import Ask, Declare
@@ -18,6 +18,8 @@ from posthouse.wire.requests import Ask, Declare
 Verb: TypeAlias = Callable[[Member, str, list[Any]], Awaitable[Any]]
 
 _FIELDS: Final = {field.name: field.type for field in msgspec.structs.fields(QueuePolicy)}
+DEFAULT: Final = QueuePolicy()
+MOST_POLICIES: Final = 1_000
 _ORDERS: Final = ("id", "-id", "priority", "-priority")
 
 
@@ -42,6 +44,8 @@ def ask(member: Member, request: Ask) -> None:
 
     async def work() -> None:
         try:
+            if request.verb in _WHOLE:
+                await member.house.put_back(request.queue, every=True)
             value = await verb(member, request.queue, request.args)
         except (IndexError, TypeError, ValueError) as error:
             if isinstance(error, BadArgument):
@@ -60,8 +64,15 @@ def _count(value: Any) -> int:
     return int(msgspec.convert(value, int))
 
 
+def _figures(member: Member, stats: QueueStats) -> Any:
+    # What lies unseen with a client is leased to it, and waits all the same.
+    unseen = min(member.house.unseen(stats.name), stats.in_flight)
+    waiting, in_flight = stats.waiting + unseen, stats.in_flight - unseen
+    return msgspec.to_builtins(msgspec.structs.replace(stats, waiting=waiting, in_flight=in_flight))
+
+
 async def _stats(member: Member, queue: str, _: list[Any]) -> Any:
-    return msgspec.to_builtins(await member.port(queue).stats())
+    return _figures(member, await member.port(queue).stats())
 
 
 async def _peek(member: Member, queue: str, args: list[Any]) -> Any:
@@ -143,7 +154,16 @@ async def _names(member: Member, _: str, __: list[Any]) -> Any:
 
 
 async def _all_stats(member: Member, _: str, __: list[Any]) -> Any:
-    return msgspec.to_builtins(member.session.stats())
+    return [_figures(member, each) for each in member.session.stats()]
+
+
+async def _policies(member: Member, _: str, __: list[Any]) -> Any:
+    found: dict[str, Any] = {}
+    for name in member.session.queue_names()[:MOST_POLICIES]:
+        policy = member.port(name).policy()
+        if policy != DEFAULT:
+            found[name] = msgspec.to_builtins(policy)
+    return found
 
 
 async def _bindings(member: Member, _: str, args: list[Any]) -> Any:
@@ -174,11 +194,16 @@ _VERBS: Final[dict[str, Verb]] = {
     "move": _move,
     "names": _names,
     "peek": _peek,
+    "policies": _policies,
     "purge": _purge,
     "redrive": _redrive,
     "redrive_found": _redrive_found,
     "stats": _stats,
     "unbind": _unbind,
 }
+_WHOLE: Final = frozenset(
+    {"delay", "delete", "find", "move", "peek", "purge", "redrive", "redrive_found"}
+)
+"""What looks at all that waits: what lies unseen with clients comes back first."""
 VERBS: Final = tuple(_VERBS)
 """The names of all."""

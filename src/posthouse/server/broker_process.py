@@ -47,6 +47,8 @@ LOCK_LOOK_S: Final = 0.02
 DYING_S: Final = 2.0
 """A process that was killed lets go of its locks one after the other."""
 DRAIN_S: Final = 5.0
+FIRST_S: Final = 2.0
+"""How much longer it waits for the first client."""
 
 
 def main(arguments: list[str]) -> int:
@@ -159,7 +161,7 @@ async def _unused(server: Server, home: Home, linger_s: float, status: Status) -
     """Return, with the reason, when there is nobody to serve any more."""
     loop = asyncio.get_running_loop()
     socket = _identity(home.path(SOCKET))
-    used_s = loop.time()
+    used_s = loop.time() + FIRST_S  # who started it is still on the way
     while True:
         await asyncio.sleep(LOOK_S)
         now_s = loop.time()

@@ -33,6 +33,13 @@ class Line(Protocol):
     def check_flow(self) -> None: ...
 
 
+class Neighbours(Protocol):
+    """What lies with all clients, on its way to be seen."""
+
+    async def put_back(self, queue: str, *, every: bool) -> None: ...
+    def unseen(self, queue: str) -> int: ...
+
+
 class Pushing(Protocol):
     """A member's subscriptions."""
 
@@ -58,6 +65,7 @@ class Member:
         "_seen_below",
         "_tasks",
         "flight_bytes",
+        "house",
         "kept",
         "left_at_s",
         "limits",
@@ -73,7 +81,14 @@ class Member:
     )
 
     def __init__(
-        self, number: int, session: Session, secret: bytes, producer: int, name: str, limits: Limits
+        self,
+        number: int,
+        session: Session,
+        secret: bytes,
+        producer: int,
+        name: str,
+        limits: Limits,
+        house: Neighbours,
     ) -> None:
         assert producer >= FIRST_PRODUCER
         self.number = number
@@ -82,6 +97,7 @@ class Member:
         self.producer = producer
         self.name = name
         self.limits = limits
+        self.house = house
         self.line: Line | None = None
         self.left_at_s = 0.0
         self.flight_bytes = 0

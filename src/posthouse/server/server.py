@@ -30,6 +30,7 @@ logger = logging.getLogger("posthouse.server")
 
 TICK_S = 1.0
 BACKLOG = 1024
+RECALL_S = 1.0
 
 
 class Server:
@@ -209,7 +210,7 @@ class Server:
             producer = hello.producer
         name = "".join(c if c.isprintable() else "?" for c in hello.name)[:100]
         self._forget_some()
-        member = Member(self._count, session, secret, producer, name, self.limits)
+        member = Member(self._count, session, secret, producer, name, self.limits, self)
         self._members[secret] = member
         return member
 
@@ -267,6 +268,21 @@ class Server:
             return
         fullest = max(found, key=lambda each: 0 if each.recalled else each.unseen)
         fullest.recall()
+
+    async def put_back(self, queue: str, *, every: bool) -> None:
+        """Have back what lies unseen with clients: half of the most, or all there is.
+
+        Who does not answer in time keeps it: it is leased to that one.
+        """
+        found = sorted(self._subscriptions.get(queue, ()), key=lambda each: -each.unseen)
+        answers = [each.recall(every=every) for each in (found if every else found[:1])]
+        waits = [answer for answer in answers if answer is not None]
+        if waits:
+            await asyncio.wait(waits, timeout=RECALL_S)
+
+    def unseen(self, queue: str) -> int:
+        """How many messages are leased to clients that have not looked at them."""
+        return sum(each.unseen for each in self._subscriptions.get(queue, ()))
 
     # time
 

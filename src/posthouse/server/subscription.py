@@ -38,7 +38,8 @@ class Subscription:
         self.number = request.id
         self.queue = request.queue
         self.unseen = 0
-        self.recalled = False
+        self._answer: asyncio.Future[None] | None = None
+        self._asked = self._waits = True
         self._pushed = 0
         self._recent: deque[tuple[int, int]] = deque(maxlen=MOST_CREDIT)
         self._member = member
@@ -52,30 +53,39 @@ class Subscription:
         self._stirred = asyncio.Event()
         self._task = asyncio.ensure_future(self._run())
 
-    def credit(self, messages: int, size_bytes: int) -> None:
-        """The client has seen so much."""
-        self.unseen = max(0, self.unseen - messages)
+    def credit(self, request: Credit) -> None:
+        """The client has seen some, or gives more credit."""
+        self._drop(request.seen)
+        if request.messages > 0 or request.waits:
+            self._messages = min(self._messages + max(request.messages, 0), MOST_CREDIT)
+            self._bytes = min(self._bytes + max(request.size_bytes, 0), self._most_bytes)
+            self._asked = True
+            self._waits = self._waits or request.waits
+            self._stirred.set()
+
+    def _drop(self, seen: int) -> None:
+        self.unseen = max(0, self.unseen - max(seen, 0))
         while len(self._recent) > self.unseen:
             self._recent.popleft()
-        self._messages = min(self._messages + max(messages, 0), MOST_CREDIT)
-        self._bytes = min(self._bytes + max(size_bytes, 0), self._most_bytes)
-        self._stirred.set()
 
     def stir(self) -> None:
         """The client takes its answers again."""
+        self._asked = True
         self._stirred.set()
 
     async def _run(self) -> None:
         member = self._member
         try:
             while True:
-                if self._may_push() and self._push():
+                if self._asked and self._may_push() and self._push():
                     await asyncio.sleep(0)
-                elif self._may_push() and not self.unseen:
+                elif self._waits and self._may_push():
                     self._starved(self.queue, member)
                     await self._feed.wait()
+                    self._asked = True
                 else:
                     # What comes now is not taken ahead of others: the client has enough to see.
+                    self._asked = False
                     self._stirred.clear()
                     await self._stirred.wait()
         except asyncio.CancelledError:
@@ -112,6 +122,8 @@ class Subscription:
             size += len(entry[2]) + len(entry[3])
         if not tokens:
             return False
+        self._waits = False
+        self._asked = rich is None  # else one at a time, each when it is asked for
         self.unseen += len(tokens)
         self._pushed += len(tokens)
         self._recent.extend((token, entry[0]) for token, entry in zip(tokens, entries))
@@ -121,11 +133,35 @@ class Subscription:
         self._member.send(pushed)
         return True
 
-    def recall(self) -> None:
-        """Ask for half of what lies unseen."""
-        if self.unseen and not self.recalled and self._member.line is not None:
-            self.recalled = True
-            self._member.send(Recall(self.number))
+    @property
+    def recalled(self) -> bool:
+        """Whether it has been asked for what lies unseen, and not answered."""
+        return self._answer is not None
+
+    def recall(self, *, every: bool = False) -> asyncio.Future[None] | None:
+        """Ask for half (or all) of what lies unseen; done when that is answered. None: nothing."""
+        if not self.unseen or self._member.line is None:
+            return None
+        if self._answer is None or every:
+            if self._answer is None:
+                self._answer = asyncio.get_running_loop().create_future()
+            self._member.send(Recall(self.number, every))
+        return self._answer
+
+    def returned(self, request: Returned) -> None:
+        """The answer."""
+        self._answered()
+        self.take_back(request.tokens, request.ids)
+        back = set(request.tokens)
+        self._recent = deque(
+            (pair for pair in self._recent if pair[0] not in back), maxlen=MOST_CREDIT
+        )
+        self.unseen = max(0, self.unseen - len(back))
+
+    def _answered(self) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(None)
 
     def take_back(self, tokens: list[int], ids: list[int]) -> None:
         """These were not seen, and go back uncounted."""
@@ -146,6 +182,7 @@ class Subscription:
 
     def close(self) -> None:
         """Push no more."""
+        self._answered()
         self._task.cancel()
         self._feed.close()
 
@@ -179,14 +216,13 @@ class Subscriptions:
         """More credit; for one that is over, nothing."""
         found = self._mine.get(request.of)
         if found is not None:
-            found.credit(request.messages, request.size_bytes)
+            found.credit(request)
 
     def returned(self, request: Returned) -> None:
         """A recall was answered."""
         found = self._mine.get(request.of)
         if found is not None:
-            found.recalled = False
-            found.take_back(request.tokens, request.ids)
+            found.returned(request)
 
     def end(self, request: Unsubscribe) -> None:
         """End one."""

@@ -40,10 +40,9 @@ def get(member: Member, request: Get, starved: Callable[[str], None]) -> None:
             if batch is not None:
                 _deliver(member, request, port, batch)
                 return
-        if request.drain and port.waiting() <= 0:
+        if request.drain and port.waiting() + member.house.unseen(request.queue) <= 0:
             raise QueueShutDown(f"queue {request.queue!r} was shut down in this process")
-        if request.timeout_s == 0 and port.waiting() <= 0:
-            starved(request.queue)
+        if request.timeout_s == 0 and not port.waiting() and not member.house.unseen(request.queue):
             raise TimeoutError("no message waits")
         work = partial(_wait, member, request, port, most_bytes)
     else:
@@ -56,6 +55,9 @@ async def _wait(member: Member, request: Get, port: Port, most_bytes: int) -> No
     lease_ns, timeout_s = request.lease_ns, request.timeout_s
     # Something may have come since it was asked for; the waiting forms look only when woken.
     batch = port.take_many(request.most, most_bytes, lease_ns)
+    if batch is None and (request.timeout_s == 0 or request.drain):
+        await member.house.put_back(request.queue, every=False)
+        batch = port.take_many(request.most, most_bytes, lease_ns)
     if batch is None and request.drain:
         batch = await _wait_for_rest(request, port, most_bytes)
     elif batch is None:
@@ -78,6 +80,7 @@ async def _wait_for_rest(request: Get, port: Port, most_bytes: int) -> tuple[int
 async def _select(member: Member, request: Get, port: Port, most_bytes: int) -> None:
     assert request.where is not None
     where = filter_of(request.where)
+    await member.house.put_back(request.queue, every=True)
     timeout_s = 0.0 if request.drain else request.timeout_s
     try:
         batch = await port.select(where, request.most, most_bytes, request.lease_ns, timeout_s)

@@ -80,11 +80,19 @@ class ChaosProxy:
 
     def reset(self) -> None:
         """Reset all connections, both ways, whatever is under way."""
-        self._call(lambda: [pair.reset() for pair in list(self._pairs)])
+        self._call(self._reset_all)
+
+    def _reset_all(self) -> None:
+        for pair in list(self._pairs):
+            pair.reset()
 
     def half_close(self) -> None:
         """Tell the clients that the server has ended, and go on passing what they say."""
-        self._call(lambda: [pair.half_close() for pair in list(self._pairs)])
+        self._call(self._half_close_all)
+
+    def _half_close_all(self) -> None:
+        for pair in list(self._pairs):
+            pair.half_close()
 
     def _call(self, work: Callable[[], Any]) -> None:
         done = threading.Event()

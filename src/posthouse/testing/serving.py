@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -142,7 +142,7 @@ def serve(
     listen: str = "tcp://127.0.0.1:0",
     limits: Limits | None = None,
     **options: Any,
-) -> Any:
+) -> Iterator[ServedBroker]:
     """A server for the length of a ``with`` block: yields a `ServedBroker`, open its ``url``.
 
     Args:

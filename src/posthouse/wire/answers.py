@@ -105,9 +105,13 @@ class Pushed(msgspec.Struct, array_like=True, tag=143, gc=False):
 
 
 class Recall(msgspec.Struct, array_like=True, tag=144, gc=False):
-    """Somebody waits for what lies unseen in a subscription: answer with Returned, half of it."""
+    """Somebody needs what lies unseen in a subscription: answer with Returned, half of it.
+
+    ``every``: all of it.
+    """
 
     of: int
+    every: bool = False
 
 
 class Answer(msgspec.Struct, array_like=True, tag=145, gc=False):

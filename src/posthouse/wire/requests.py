@@ -152,11 +152,16 @@ class Subscribe(msgspec.Struct, array_like=True, tag=21, gc=False):
 
 
 class Credit(msgspec.Struct, array_like=True, tag=22, gc=False):
-    """More credit for a subscription."""
+    """More credit for a subscription; and that so many were ``seen``, since it last said so.
+
+    ``waits``: the program has seen everything, and waits: push what comes, too.
+    """
 
     of: int
     messages: int
     size_bytes: int
+    seen: int = 0
+    waits: bool = False
 
 
 class Unsubscribe(msgspec.Struct, array_like=True, tag=23, gc=False):
@@ -173,7 +178,7 @@ class Unsubscribe(msgspec.Struct, array_like=True, tag=23, gc=False):
 
 
 class Returned(msgspec.Struct, array_like=True, tag=24, gc=False):
-    """The answer to Recall: these go back uncounted; their credit is the client's to renew."""
+    """The answer to Recall: these go back uncounted; their credit comes with the next Credit."""
 
     of: int
     tokens: list[int]

@@ -14,6 +14,7 @@ from tests.lab.disk.bodies import NAME_LENGTH, named_in, story_name
 from tests.lab.disk.facts import NEVER, Facts
 from tests.lab.disk.look import IN_LINE, Found, contents
 from tests.lab.disk.timeline import Kept, State, Timeline
+from tests.lab.disk.twice import EVERY, copy_of, differences
 
 DIRECTORY = "data"
 
@@ -88,11 +89,14 @@ def open_disk(
 
 def judge(disk: SimDisk, options: LogOptions, expected: Expected, now_ns: int) -> Opening:
     """Open ``disk`` and compare what is there with what must, and may, be."""
+    other = copy_of(disk) if disk.count % EVERY == 0 else None
     opening, state, log = open_disk(disk, options, now_ns)
     if state is None or log is None:
         return opening
     log.abandon()
     problems = opening.problems
+    if other is not None:
+        problems += differences(other, options, now_ns, state, log)
     if opening.epoch <= expected.epoch:
         problems.append(f"epoch {opening.epoch} was given out before ({expected.epoch})")
     opening.found = contents(state, problems)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tests.lab.planted.depth import DEPTH
 from tests.lab.planted.detectors import (
     BURSTS,
     CHURN,
@@ -405,7 +406,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "dedup ids are forgotten on restart",
         (
             Edit(
-                "                dedup.remember(entry[4].dedup, entry[0])\n",
+                "                self.others.append((sequence, index, "
+                "Remembered(record.queue, names, ids)))\n",
                 "                pass\n",
             ),
         ),
@@ -426,6 +428,7 @@ BUGS: Final[tuple[Bug, ...]] = (
         (Edit("        if count > MAX_RUN:\n", "        if count > 1 << 62:\n"),),
         by_pytest("tests/journal/test_codec.py"),
     ),
+    *DEPTH,
     *OPERATIONS,
     *PLACES,
     *REAL,

@@ -16,6 +16,11 @@ OPERATIONS: Final[tuple[Bug, ...]] = (
                 "[record.entry]))\n",
                 "                pass\n",
             ),
+            Edit(
+                "                records.append(_copied(data, at, stop, flags, kind, offset, "
+                "sizes))\n",
+                "                pass\n",
+            ),
         ),
         LIVES,
     ),

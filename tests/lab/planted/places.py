@@ -42,7 +42,14 @@ PLACES: Final[tuple[Bug, ...]] = (
     ),
     Bug(
         "a rate lets two seconds' worth be taken at once",
-        (Edit("_BURST_S: Final = 1.0\n", "_BURST_S: Final = 2.0\n"),),
+        (
+            Edit(
+                "        self._burst_ns = int((burst - 1) * self._interval_ns)\n"
+                "        self._next_ns = 0\n",
+                "        self._burst_ns = int((2 * burst - 1) * self._interval_ns)\n"
+                "        self._next_ns = 0\n",
+            ),
+        ),
         SCHEDULE,
     ),
     Bug(

@@ -23,7 +23,7 @@ from posthouse.link.commit import commit
 from posthouse.link.link import Summon
 from posthouse.link.options import Place
 from posthouse.link.port import LinkPort
-from posthouse.model import QueueStats
+from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Traits
 from posthouse.wire.requests import Ask, Publish, PublishStep
 
@@ -52,6 +52,8 @@ class RemoteBackend:
         self._summon = summon
         self._link: Link | None = None
         self._ports: dict[str, LinkPort] = {}
+        # As they were at opening, and only those that are not the default's.
+        self._policies: dict[str, QueuePolicy] = {}
 
     @property
     def link(self) -> Link:
@@ -75,6 +77,7 @@ class RemoteBackend:
         self._link = link
         assert link.welcome is not None
         self.capabilities &= frozenset(link.welcome.capabilities)
+        self._policies = msgspec.convert(await self._ask("policies"), dict[str, QueuePolicy])
 
     async def close(self) -> None:
         """See `posthouse.backends.contract.Backend`."""
@@ -85,7 +88,8 @@ class RemoteBackend:
         """See `posthouse.backends.contract.Backend`; refused settings are told at the next verb."""
         port = self._ports.get(name)
         if port is None:
-            port = self._ports[name] = LinkPort(self.link, name)
+            policy = self._policies.get(name) or QueuePolicy()
+            port = self._ports[name] = LinkPort(self.link, name, policy)
         port.declare(given)
         return port
 

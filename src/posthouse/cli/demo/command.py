@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated
 
 import typer
@@ -23,14 +24,17 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Count what is in Python source files, over a durable queue, and survive a SIGKILL.
+    """Count what is in Python source files, over durable queues, and survive two SIGKILLs.
 
     A producer puts a message for each file on a queue in a temporary directory; consumers parse
     them and put what they find on a second queue, in one transaction with the ack; a collector
-    keeps the totals as a message. In the middle the process that does this is killed and started
-    again. At the end the totals are compared with a direct count, and the messages with a ledger
-    that was kept outside. Exits with 1 if anything was lost, counted twice, or differs.
+    keeps the totals as a message. Each is a process, and they share the directory. In the middle a
+    consumer is killed, and then the broker process that they share it through. At the end the
+    totals are compared with a direct count, and the messages with a ledger that was kept outside.
+    Exits with 1 if anything was lost, counted twice, or differs.
     """
+    # A connection that broke and was made again is what the demo is about.
+    logging.getLogger("posthouse.link").setLevel(logging.CRITICAL)
     found = standard_library() if pattern is None else matching(pattern)
     files, too_large = fitting(found)
     if not files:

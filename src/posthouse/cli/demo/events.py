@@ -1,12 +1,12 @@
-"""What the parent tells the child (a job) and the child reports on its pipe (events, one a line).
+"""What the parent tells a child (a job) and a child reports on its pipe (events, one a line).
 
-The child reports each step after it was acknowledged, and the collector also before: so that the
+A child reports each step after it was acknowledged, and the collector also before: so that the
 parent knows what a kill may have cut off.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -21,19 +21,23 @@ INDEX_HEADER: Final = "demo-index"
 UNREADABLE_HEADER: Final = "demo-unreadable"
 
 
+Role: TypeAlias = Literal["producer", "consumer", "collector"]
+
+
 class Job(msgspec.Struct, frozen=True):
-    """The child's work: where the queues are, the files, and (in its first life) where to wait.
+    """A child's work: its part, where the queues are, and the files.
 
     Attributes:
+        role: what it is.
         url: the broker.
         files: the paths; a file's number is its index here.
-        hold_at: the producer puts no more files than this and then waits for the kill, so that
-            there is always work left to do afterwards; None for no waiting.
+        end: the producer puts the files before this one and leaves; None: all of them.
     """
 
+    role: Role
     url: str
     files: list[str]
-    hold_at: int | None = None
+    end: int | None = None
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -65,14 +69,14 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, tag=True):
-    """Something the child did."""
+    """Something that a child did."""
 
 
 class Started(Event, frozen=True):
-    """It opened the broker and found these places there."""
+    """It opened the broker; the producer and the collector found their places there."""
 
-    cursor: int
-    version: int
+    cursor: int | None = None
+    version: int | None = None
 
 
 class Put(Event, frozen=True):
@@ -110,7 +114,7 @@ class Added(Event, frozen=True):
 
 
 class Finished(Event, frozen=True):
-    """Everything is counted; the child is closing the broker."""
+    """It has done its part; the child is closing the broker."""
 
 
 AnyEvent = Started | Put | Taken | Done | Adding | Added | Finished

@@ -10,7 +10,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from posthouse.cli.demo.analysis import digest
-from posthouse.cli.demo.events import Added, Adding, AnyEvent, Done, Put, Started, Taken, Totals
+from posthouse.cli.demo.events import (
+    Added,
+    Adding,
+    AnyEvent,
+    Done,
+    Put,
+    Started,
+    Taken,
+    Totals,
+)
 
 
 @dataclass(slots=True)
@@ -24,7 +33,7 @@ class Ledger:
     done: source messages whose transaction was acknowledged.
     batches: the source ids of each version of the totals, announced or true.
     acknowledged_version: the newest version of the totals that was acknowledged.
-    rolled_back: a life of the child found less on disk than was acknowledged before.
+    rolled_back: somebody found less on disk than was acknowledged before.
     """
 
     file_count: int
@@ -53,12 +62,27 @@ class Ledger:
             case Added(version):
                 self.acknowledged_version = version
             case Started(cursor, version):
-                if version < self.acknowledged_version or any(n >= cursor for n in self.put):
-                    self.rolled_back = True
-                self.put.update(range(cursor))
-                self._forget_after(version)
+                self._found(cursor, version)
+                if version is not None:
+                    self._forget_after(version)
             case _:
                 pass
+
+    def acknowledged(self) -> tuple[int, int]:
+        """What must be there from now on: (the producer's place, the version of the totals)."""
+        return max(self.put, default=-1) + 1, self.acknowledged_version
+
+    def looked(self, said: tuple[int, int], cursor: int, version: int) -> None:
+        """Somebody looked, after `acknowledged` said so much, and found these places."""
+        self.rolled_back |= cursor < said[0] or version < said[1]
+
+    def _found(self, cursor: int | None, version: int | None) -> None:
+        """Somebody found these places on disk: nothing acknowledged may lie beyond them."""
+        if cursor is not None:
+            self.rolled_back |= any(number >= cursor for number in self.put)
+            self.put.update(range(cursor))
+        if version is not None:
+            self.rolled_back |= version < self.acknowledged_version
 
     def _forget_after(self, version: int) -> None:
         for announced in [number for number in self.batches if number > version]:

@@ -1,4 +1,4 @@
-"""The parent: runs the child through two lives with a kill between them, and keeps the ledger.
+"""The parent: starts the children, kills one of them and the broker process, keeps the ledger.
 
 At the end it compares what is on disk with what it counted itself.
 """
@@ -17,13 +17,15 @@ from posthouse.broker import Broker
 from posthouse.broker import open as open_broker
 from posthouse.cli.demo import events
 from posthouse.cli.demo.analysis import Counts, count_read, read_source
-from posthouse.cli.demo.events import Cursor, Job, Totals
+from posthouse.cli.demo.brokers import has_left, kill_broker
+from posthouse.cli.demo.child import LINGER_S, Queues
+from posthouse.cli.demo.crew import Crew
+from posthouse.cli.demo.events import Cursor, Totals
 from posthouse.cli.demo.ledger import Ledger
-from posthouse.cli.demo.process import Child, write_job
 from posthouse.cli.demo.report import Display, verdict
-from posthouse.cli.failures import CommandError
 
 HOLD_SHARE: Final = 0.75
+CONSUMERS: Final = 2
 
 
 class Demo:
@@ -42,19 +44,21 @@ class Demo:
         """Do it all and print it; True when everything is as it must be.
 
         Raises:
-            CommandError: the child ended in a way that it should not.
+            CommandError: a child ended in a way that it should not.
         """
         directory = tempfile.mkdtemp(prefix="posthouse-demo-")
-        url = f"{directory}/data"
+        data = Path(directory, "data")
+        url = f"shared:{data}"
         cancelled = threading.Event()
         direct = asyncio.create_task(asyncio.to_thread(count_directly, self._files, cancelled))
         good = False
         try:
-            await prepare(url)
-            with self._display:
-                await self._two_lives(url, Path(directory, "job.json"))
-                expected = await direct
-            totals, left = await look(url)
+            async with open_broker(url, linger_s=LINGER_S) as broker:
+                await prepare(broker)
+                with self._display:
+                    await self._work(Crew(url, Path(directory), self._note), broker, data)
+                    expected = await direct
+                totals, left = await look(broker)
             judgement = self._ledger.judge(totals)
             lines, good = verdict(judgement, totals.counts, expected, self._files, left)
             for line in lines:
@@ -62,40 +66,50 @@ class Demo:
         finally:
             cancelled.set()
             if good or not self._ledger.put:
+                await has_left(data)
                 shutil.rmtree(directory, ignore_errors=True)
             else:
-                self._display.say(f"the queues are kept in {url}")
+                self._display.say(f"the queues are kept in {data}")
         return good
 
-    async def _two_lives(self, url: str, job_path: Path) -> None:
+    async def _work(self, crew: Crew, broker: Broker, data: Path) -> None:
         count = len(self._files)
-        first = Job(url, self._files, hold_at=max(1, int(count * HOLD_SHARE)))
-        second = Job(url, self._files)
-        write_job(job_path, first)
-        kill_at = max(1, count // 2)
-        async with Child(job_path) as child:
-            async for event in child.events():
-                self._note(event)
-                if len(self._ledger.done) >= kill_at:
-                    child.kill()
-                    break
-            else:
-                raise CommandError(await child.why_it_ended())
-            # What it reported before it died is still in the pipe.
-            async for event in child.events():
-                self._note(event)
-        self._display.say(
-            f"killed with SIGKILL after {len(self._ledger.done):,} files; starting it again"
-        )
-        write_job(job_path, second)
-        finished = False
-        async with Child(job_path) as child:
-            async for event in child.events():
-                self._note(event)
-                finished = finished or isinstance(event, events.Finished)
-            code = await child.wait()
-        if not finished or code != 0:
-            raise CommandError(await child.why_it_ended())
+        ledger = self._ledger
+        async with crew:
+            crew.start("collector", self._files)
+            consumers = [crew.start("consumer", self._files) for _ in range(CONSUMERS)]
+            # Not all files yet, so that there is work left when the kills are done.
+            crew.start("producer", self._files, end=max(1, int(count * HOLD_SHARE)))
+            self._display.say(
+                f"a producer, {CONSUMERS} consumers and a collector, each a process; and the "
+                "broker process that they started"
+            )
+            await crew.until(lambda: ledger.counted_so_far >= max(1, count // 4))
+            consumers[0].kill()
+            self._display.say(
+                f"killed a consumer with SIGKILL after {ledger.counted_so_far:,} files; "
+                "starting another"
+            )
+            consumers[0] = crew.start("consumer", self._files)
+            await crew.until(lambda: ledger.counted_so_far >= max(1, count // 2))
+            pid = kill_broker(data)
+            self._display.say(
+                f"killed the broker process {pid} with SIGKILL after "
+                f"{ledger.counted_so_far:,} files; the others start the next one"
+            )
+            await self._look(broker)
+            crew.start("producer", self._files)
+            await crew.finished("collector", "producer")
+            for consumer in consumers:
+                consumer.stop()
+            await crew.finished("collector", "producer", "consumer")
+
+    async def _look(self, broker: Broker) -> None:
+        """What was acknowledged before the broker process was killed must be there now."""
+        said = self._ledger.acknowledged()
+        queues = Queues(broker)
+        position, totals = await queues.position(), await queues.sum()
+        self._ledger.looked(said, position, totals.version)
 
     def _note(self, event: events.AnyEvent) -> None:
         self._ledger.record(event)
@@ -112,27 +126,21 @@ def count_directly(files: Iterable[str], cancelled: threading.Event) -> Counts:
     return total
 
 
-async def prepare(url: str) -> None:
+async def prepare(broker: Broker) -> None:
     """Put the cursor and the empty totals on their queues."""
-    async with open_broker(url) as broker, broker.transaction() as tx:
+    async with broker.transaction() as tx:
         tx.put(broker.queue(events.CURSOR, Cursor), Cursor(0))
         tx.put(broker.queue(events.TOTALS, Totals), Totals())
 
 
-async def look(url: str) -> tuple[Totals, list[str]]:
+async def look(broker: Broker) -> tuple[Totals, list[str]]:
     """The totals on disk, and what is on the queues that should not be."""
-    async with open_broker(url) as broker:
-        totals = await broker.queue(events.TOTALS, Totals).peek(2)
-        left = await _left(broker)
-    if len(totals) != 1:
-        left.append(f"{len(totals)} totals")
-    return (totals[0].body if totals else Totals()), left
-
-
-async def _left(broker: Broker) -> list[str]:
+    totals = await broker.queue(events.TOTALS, Totals).peek(2)
     left = []
     for figures in await broker.stats():
         held = figures.waiting + figures.delayed + figures.in_flight
         if held > (figures.name in (events.CURSOR, events.TOTALS)):
             left.append(f"{held:,} on {figures.name}")
-    return left
+    if len(totals) != 1:
+        left.append(f"{len(totals)} totals")
+    return (totals[0].body if totals else Totals()), left

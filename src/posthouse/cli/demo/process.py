@@ -1,4 +1,4 @@
-"""The child process, seen from outside."""
+"""A child process, seen from outside."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ def write_job(path: Path, job: Job) -> None:
 
 
 class Child:
-    """The child process and its pipe. Leaving the context kills it if it still runs."""
+    """A child process and its pipe. Leaving the context kills it if it still runs.
+
+    Attributes:
+        killed: it was killed, and not by chance.
+    """
 
     def __init__(self, job_path: Path) -> None:
         self._job_path = job_path
         self._process: asyncio.subprocess.Process | None = None
-        self._killed = False
+        self.killed = False
 
     async def __aenter__(self) -> Child:
         self._process = await asyncio.create_subprocess_exec(
@@ -74,11 +78,16 @@ class Child:
                 return  # the end, or a report that the kill cut in two
             yield decode_line(line)
 
+    def stop(self) -> None:
+        """Ask it to leave, if it still runs."""
+        if self.process.returncode is None and not self.killed:
+            self.process.terminate()
+
     def kill(self) -> None:
         """Kill it with SIGKILL, if it still runs."""
         # Once only: a second kill could reap the process before asyncio's own watcher does.
-        if self.process.returncode is None and not self._killed:
-            self._killed = True
+        if self.process.returncode is None and not self.killed:
+            self.killed = True
             self.process.kill()
 
     async def wait(self) -> int:

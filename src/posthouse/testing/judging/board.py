@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -123,6 +124,7 @@ class Board:
         if self.policies.drops(queue):
             fate.fleeting = True
             fate.may_be_gone(0)
+        self.arrives(queue, fate)
         return fate
 
     def put_again(self, body: str) -> bool:
@@ -152,17 +154,31 @@ class Board:
 
     def waits(self, queue: str, fate: Fate) -> None:
         """The message waits here for certain, if nothing is going on that might take it away."""
-        if not fate.id.startswith(">") and not fate.fleeting and not self._acted_on(queue):
+        if not fate.id.startswith(">") and not fate.fleeting and not any(self._acting_on(queue)):
             self.waiting.setdefault(queue, {})[fate.id] = fate
 
-    def _acted_on(self, queue: str) -> bool:
-        """Whether a call is under way that may go on to find what arrives in the queue."""
-        return any(
-            isinstance(started.event, SETS)
-            and started.event.queue == queue
-            and started.life == self.life
-            for started in self.under.values()
-        )
+    def _acting_on(self, queue: str) -> Iterator[Under]:
+        """Calls under way that may go on to find what arrives in the queue."""
+        for started in self.under.values():
+            event = started.event
+            if isinstance(event, SETS) and event.queue == queue and started.life == self.life:
+                yield started
+
+    def arrives(self, queue: str, fate: Fate) -> None:
+        """The message may wait here from now on: what acts on many just now may find it."""
+        for started in self._acting_on(queue):
+            fate.acted_at = self.position
+            match started.event:
+                case DelayStarted():
+                    fate.due_ns = None
+                case MoveStarted() as event:
+                    fate.targets.add(event.target)
+                    fate.may_be_in({event.target: (1, 1)}, self.position)
+                case RedriveStarted() if queue != fate.home:
+                    for origin in self.policies.origins(fate, queue):
+                        fate.may_be_in({origin: (1, 1)}, self.position)
+                case PurgeStarted() as event:
+                    fate.may_be_gone(event.op)
 
     def waits_not(self, fate: Fate) -> None:
         """It does not, or nobody can be certain."""
@@ -176,6 +192,7 @@ class Board:
         fate.where = {queue: (1, 1)}
         fate.arrived = {queue: arrived}
         fate.changed = self.position
+        self.arrives(queue, fate)
 
     def sighted(self, queue: str, body: str, message_id: str) -> Fate | None:
         """A message was seen in a queue; None if there is no such message."""

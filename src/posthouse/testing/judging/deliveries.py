@@ -70,6 +70,8 @@ class Deliveries:
         if event.lease_s is not None and event.at_ns is not None:
             ends_ns = event.at_ns + int(event.lease_s * NANOSECONDS)
             board.ends_ns[event.token] = ends_ns
+        for queue in list(fate.where):
+            board.arrives(queue, fate)
 
     def _check_time(self, fate: Fate, event: Delivered, name: str) -> None:
         board = self._board

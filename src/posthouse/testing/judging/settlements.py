@@ -32,6 +32,8 @@ class Settlements:
         if fate.token != token:
             return
         fate.settling += 1
+        if verb != "ack":
+            board.arrives(queue, fate)
         attempts = fate.attempts
         if verb == "ack":
             fate.may_be_gone(started.event.op)
@@ -123,7 +125,7 @@ class Settlements:
             fate.causes = {event.op}
         else:
             # It may have been seen there, and acted on, before the call returned.
-            acted = fate.acted_at > started.position
+            acted = fate.acted_at >= started.position
             if verb == "give_back":
                 where = {queue: (attempts, attempts)}
             elif verb == "nack":
@@ -136,8 +138,11 @@ class Settlements:
             else:
                 fate.may_be_in(where)
                 due_ns = None
-            if moved and fate.where:
-                (target,) = fate.where
+            fate.due_ns = 0 if moved else due_ns
+            if not moved:
+                board.arrives(queue, fate)
+            if moved and where:
+                (target,) = where
                 board.moved(fate, target, (started.position, board.position))
                 if acted:
                     fate.may_be_in({fate.home: (1, 1)}, started.position)
@@ -145,8 +150,8 @@ class Settlements:
             if not fate.where:
                 fate.gone = "yes"
                 fate.causes.add(event.op)
-            fate.due_ns = 0 if moved else due_ns
-            if not moved and fate.where and due_ns is not None and verb != "reject":
+            certain = fate.where.keys() == {queue} and fate.gone == "no"
+            if certain and fate.due_ns is not None and verb != "reject":
                 board.waits(queue, fate)
         fate.soft.append((queue, attempts))
         soft = Soft(board.position, event.op, fate, fate.version, queue, attempts, target)

@@ -21,7 +21,7 @@ from typing import Final
 import msgspec
 
 from posthouse.errors import BadArgument, LogUnreadable, StorageFull
-from posthouse.journal.holder import BROKER_LOCK, SHARED_FOLDER
+from posthouse.journal.holder import BROKER_LOCK, SHARED_FOLDER, is_shared
 
 SOCKET: Final = "socket"
 STARTING_LOCK: Final = "starting.lock"
@@ -39,7 +39,7 @@ class Status(msgspec.Struct, frozen=True):
         pid: the process.
         version: of posthouse.
         since_s: when it began to serve, seconds since the epoch.
-        clients: connections, at the last look.
+        clients: how many are connected, at the last look.
     """
 
     pid: int
@@ -206,6 +206,11 @@ class Home:
         """Nobody serves any more."""
         with contextlib.suppress(OSError):
             os.unlink(self.path(STATUS))
+
+
+def broker_status(directory: str) -> Status | None:
+    """What the directory's broker process says about itself; None if it has none now."""
+    return Home(directory).read_status() if is_shared(directory) else None
 
 
 def unlock(fd: int) -> None:

@@ -1,0 +1,100 @@
+"""Bugs of a log at depth: pages, checkpoints, compaction; see `bugs`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.lab.planted.detectors import CHURN, by_pytest
+from tests.lab.planted.plant import Bug, Edit
+
+DEPTH: Final[tuple[Bug, ...]] = (
+    Bug(
+        "a checkpoint is believed without validation",
+        (
+            Edit(
+                "    if len(raw) != length or zlib.crc32(raw, seed_of(header.salt)) != checksum:\n"
+                "        return None\n",
+                "",
+            ),
+        ),
+        by_pytest("tests/journal/test_checkpoints.py", "-k", "damaged_anywhere"),
+    ),
+    Bug(
+        "a checkpoint is believed whatever segment it is of",
+        (
+            Edit(
+                "        if (body.segment, body.salt, body.end, body.first_sequence) != (\n",
+                "        if body.segment < 0 and body != (\n",
+            ),
+        ),
+        by_pytest("tests/journal/test_checkpoints.py", "-k", "another"),
+    ),
+    Bug(
+        "a segment is removed before the copy of what lives in it is durable",
+        (
+            Edit(
+                "        group = self._journal.append(*records)\n        assert group is not None\n",
+                "        group = self._journal.append(*records)\n        assert group is not None\n"
+                "        live = self._journal.live\n"
+                "        for record in records:\n"
+                "            if isinstance(record, Put):\n"
+                "                first = record.entries[0][0]\n"
+                "                live.carry(live.newest, first, len(record.entries))\n"
+                "        self._journal._upkeep.reclaim(live.needed_from())\n",
+            ),
+        ),
+        CHURN,
+    ),
+    Bug(
+        "a settled message is brought back by compaction",
+        (
+            Edit(
+                "            records = carried(queue.number, rows)\n"
+                "            await self._durable(self._append(records), records)\n",
+                "            records = carried(queue.number, rows)\n"
+                "            await asyncio.sleep(0.001)\n"
+                "            await self._durable(self._append(records), records)\n",
+            ),
+        ),
+        by_pytest("tests/api/test_compaction.py", "-k", "settled_while"),
+    ),
+    Bug(
+        "compaction forgets attempts",
+        (
+            Edit(
+                "    back = [row for row in rows if not row[3] and (row[1] or row[2])]\n",
+                "    back = [row for row in rows if not row[3] and row[2]]\n",
+            ),
+        ),
+        by_pytest("tests/api/test_compaction.py", "-k", "pins_nothing"),
+    ),
+    Bug(
+        "a message that came back passes older ones that are on disk",
+        (
+            Edit(
+                "        elif self.pages is not None and self.pages.first < rank:\n",
+                "        elif self.pages is not None and self.pages.first > rank:\n",
+            ),
+        ),
+        by_pytest("tests/core/test_pages.py"),
+    ),
+    Bug(
+        "a page is read past its end",
+        (
+            Edit(
+                "                found = put.entries[start : start + count] if start >= 0 else []\n",
+                "                found = put.entries[start:]\n",
+            ),
+            Edit(
+                "                if put.queue != queue or len(found) != count:\n",
+                "                if put.queue != queue:\n",
+            ),
+        ),
+        by_pytest("tests/journal/test_checkpoints.py", "-k", "all_records"),
+    ),
+    Bug(
+        "what left a page while it was read is delivered",
+        (Edit("        if len(entries) != page.count:\n", "        if not entries:\n"),),
+        by_pytest("tests/core/test_pages.py"),
+    ),
+)
