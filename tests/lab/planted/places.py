@@ -111,7 +111,6 @@ _SEEN: Final = (
     "a redriven message keeps its old rank",
     "a stack gives the oldest first",
     "the next message of a key does not wait for the one before it",
-    "what is published to many queues is there in the first only after a restart",
 )
 REAL: Final = tuple(
     replace(bug, name=f"{bug.name} (real processes)", detector=PROCESSES)
