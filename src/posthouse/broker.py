@@ -225,7 +225,9 @@ def open(url: str = DEFAULT_URL, *, require: Collection[str] = (), **options: An
     """A broker for the URL; it opens at ``async with`` (or ``await``).
 
     Args:
-        url: where messages live: ``memory:``, or a directory (``./data``, ``log:./data``).
+        url: where messages live: ``memory:``, a directory (``./data``, ``log:./data``), a database
+            (``sqlite:///queues.db``), or a server (``tcp://``, ``tls://``, ``unix:``); see
+            docs/backends.md.
         require: capabilities that must be there, as in ``{"transactions", "durable"}``.
         options: the backend's own; see its page.
 

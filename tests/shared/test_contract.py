@@ -8,13 +8,33 @@ from typing import Any
 import pytest
 
 import posthouse
+from posthouse.testing.cases.delivery import DeliveryCases
+from posthouse.testing.cases.reopening import ReopeningCases
+from posthouse.testing.cases.transactions import TransactionCases
 from posthouse.testing.contract import BackendContract
+from tests.shared.places import nobody, share
 
 
-class TestShared(BackendContract):
+class Shared:
     @pytest.fixture(autouse=True)
     def place(self, tmp_path: Path) -> None:
-        self.url = f"shared:{tmp_path}/data"
+        self.directory = tmp_path / "data"
 
     async def open_broker(self, **options: Any) -> posthouse.Broker:
-        return await posthouse.open(self.url, linger_s=0.5, **options)
+        return await share(self.directory, **options)
+
+    async def reopen(self, broker: posthouse.Broker) -> posthouse.Broker:
+        await broker.close()
+        await nobody(self.directory)
+        return await self.open_broker()
+
+
+# The server behind it runs the whole contract in tests/api/test_contract_remote.py; here it takes
+# minutes, for the processes.
+@pytest.mark.soak
+class TestShared(Shared, BackendContract):
+    pass
+
+
+class TestSharedInBrief(Shared, DeliveryCases, ReopeningCases, TransactionCases):
+    pass

@@ -55,6 +55,8 @@ class Turns:
         for other in row:
             if other.id in waiting and not other.due_ns and other.put == "done":
                 first = min(first, max(other.arrival(queue)[1], other.changed))
+                if other.version:  # it was out, and held up the others of its key
+                    since = max(since, other.changed)
             elif other.gone in ("yes", "for ever") or other.put == "failed":
                 since = max(since, other.changed)
             else:
