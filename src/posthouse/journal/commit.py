@@ -248,13 +248,17 @@ class GroupCommit(ABC):
         try:
             if group.flags != FLAG_MARKER:
                 self._on_commit(group)
+        except PosthouseError as error:
+            # A page that had to be looked at cannot be read: the journal has stopped. But this
+            # group is on disk, and those who wait for that are told so.
+            self._fail(error)
+            _wake(group)
+            return
         except Exception as error:
             self._pipeline.in_flight.appendleft(group)
             self._fail(error)
             raise
-        for waiter in group.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        _wake(group)
         self._advance_oldest()
         if group.roll is not None:
             self._checkpoints.sealed(group.segment - 1)
@@ -369,3 +373,9 @@ class GroupCommit(ABC):
                     waiter.set_exception(tell())
         self._upkeep.stop(self._halt.stopped)
         self._on_failure(self.failure)
+
+
+def _wake(group: Group) -> None:
+    for waiter in group.waiters:
+        if not waiter.done():
+            waiter.set_result(None)

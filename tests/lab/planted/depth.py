@@ -82,7 +82,8 @@ DEPTH: Final[tuple[Bug, ...]] = (
         "a page is read past its end",
         (
             Edit(
-                "                found = put.entries[start : start + count] if start >= 0 else []\n",
+                "                found = put.entries[start : start + count] "
+                "if start >= 0 else []\n",
                 "                found = put.entries[start:]\n",
             ),
             Edit(
