@@ -59,7 +59,8 @@ def client(role: str, url: str, seconds: float, loop: str, size: int) -> Iterato
         process.stdout.close()
 
 
-def _answer(process: Any) -> dict[str, float]:
+def answer_of(process: Any) -> dict[str, float]:
+    """What a client says at its end."""
     out: dict[str, float] = json.loads(process.stdout.readline())
     return out
 
@@ -173,7 +174,7 @@ def flow(base: Path, role: str, seconds: float, loop: str, size: int) -> dict[st
         url, _ = stack.enter_context(server(directory, loop))
         consumer = stack.enter_context(client(taker, url, seconds, loop, take))
         producer = stack.enter_context(client(role, url, seconds, loop, size))
-        sent, got = _answer(producer), _answer(consumer)
+        sent, got = answer_of(producer), answer_of(consumer)
     # perf_counter is one clock for all processes of a machine (Linux, macOS).
     rate = sent["sent"] / (got["ended"] - sent["began"])
     return {"rate": rate, "put_p50_us": sent.get("p50_us", 0), "end_p50_us": got.get("p50_us", 0)}
@@ -207,7 +208,7 @@ def idle(base: Path, seconds: float, loop: str, count: int) -> dict[str, float]:
         def busy() -> float:
             consumer = stack.enter_context(client("consume", url, seconds, loop, 100))
             producer = stack.enter_context(client("batches", url, seconds, loop, 100))
-            sent, got = _answer(producer), _answer(consumer)
+            sent, got = answer_of(producer), answer_of(consumer)
             return sent["sent"] / (got["ended"] - sent["began"])
 
         # Memory first: what a busy time leaves free would hide what the connections take.

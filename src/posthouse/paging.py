@@ -17,6 +17,7 @@ from typing import Any, Final
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page, Run
 from posthouse.core.queue import QueueState
 from posthouse.core.state import BrokerState
+from posthouse.core.waiting import sizes_of
 from posthouse.journal.journal import LogJournal
 from posthouse.lane import Lane
 from posthouse.records import Entry
@@ -73,8 +74,7 @@ class Pager:
 
     def page_out(self, state: QueueState, entries: list[Entry], segment: int, place: Run) -> None:
         """Let messages be seen that stay on disk."""
-        size_bytes = sum(len(entry[2]) + len(entry[3]) for entry in entries)
-        state.page_out(segment, place, size_bytes, partial(self.read, state.number))
+        state.page_out(segment, place, sizes_of(entries), partial(self.read, state.number))
 
     # reading
 

@@ -183,7 +183,7 @@ def test_a_request_that_comes_again_is_answered_and_not_done_again(served: Serve
         again.say(put, requests.Ask(2, "stats", "q", []))
         assert again.hear() == first
         assert again.hear().value["waiting"] == 2
-        again.say(requests.Seen(3), put)
+        again.say(requests.Seen([1, 2]), put)
         assert isinstance(again.hear(), Refused)
 
 

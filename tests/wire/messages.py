@@ -14,7 +14,7 @@ ENTRY = (1_700_000_000_000_000_000, 2, b"body", b"\x81\xa1a\xa1b", TRAITS)
 PLAIN = (1_700_000_000_000_000_001, 0, b"1", b"", None)
 
 FROM_CLIENT: list[Any] = [
-    requests.Seen(9),
+    requests.Seen([1, 2], 9, [5]),
     requests.Ping(3),
     requests.Goodbye(),
     requests.Cancel(4, 1, "q"),
@@ -70,7 +70,7 @@ numbers = st.integers(0, (1 << 63) - 1)
 names = st.text(max_size=20)
 any_request = st.one_of(
     st.sampled_from(FROM_CLIENT),
-    st.builds(requests.Seen, numbers),
+    st.builds(requests.Seen, st.lists(numbers, max_size=9), numbers),
     st.builds(
         requests.PutMany,
         numbers,

@@ -47,6 +47,7 @@ class LogBackend(Hosted):
         files: Files | None = None,
         make_writer: MakeWriter = ThreadWriter,
         chance: Callable[[], float] | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> None:
         super().__init__()
         if log_options.sync != "commit":
@@ -57,6 +58,7 @@ class LogBackend(Hosted):
         self._files = files or RealFiles()
         self._make_writer = make_writer
         self._chance = chance
+        self._progress = progress
 
     async def start(self) -> None:
         """See `posthouse.backends.contract.Backend`.
@@ -132,7 +134,13 @@ class LogBackend(Hosted):
 
     def _open(self, rebuild: Rebuild, now_ns: int, opened: list[Log]) -> Log:
         log = open_log(
-            self._directory, self._files, self._log_options, rebuild.apply, now_ns, sink=rebuild
+            self._directory,
+            self._files,
+            self._log_options,
+            rebuild.apply,
+            now_ns,
+            self._progress,
+            rebuild,
         )
 
         def read(number: int, page: Page) -> list[Entry]:
@@ -172,12 +180,15 @@ def submit(
     return future
 
 
-_ENGINE_OPTIONS = {"clock", "files", "make_writer", "chance"}
+_ENGINE_OPTIONS = {"clock", "files", "make_writer", "chance", "progress"}
 _LOG_OPTIONS = {field.name for field in dataclasses.fields(LogOptions)}
 
 
 def connect(rest: str, options: Mapping[str, Any]) -> LogBackend:
-    """The backend for a directory. Options: those of `LogOptions`, and the test seams."""
+    """The backend for a directory. Options: those of `LogOptions`, and the test seams.
+
+    And ``progress(segments, of)``: how far an opening is; called in the thread that reads.
+    """
     if not rest or "\0" in rest:
         raise BadArgument("give the directory of the log, as in './data' or 'log:./data'")
     only_options(options, _ENGINE_OPTIONS | _LOG_OPTIONS, "a log directory")

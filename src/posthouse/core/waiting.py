@@ -33,6 +33,12 @@ def size_of(entry: Entry) -> int:
     return len(entry[2]) + len(entry[3])
 
 
+def sizes_of(entries: list[Entry]) -> int:
+    """`size_of` of all of them."""
+    # map over itemgetter: the sums run at C speed.
+    return sum(map(len, map(_BODY, entries))) + sum(map(len, map(_HEADERS, entries)))
+
+
 class Waiting:
     """Messages that wait, in their order, and the counts of all messages of a queue."""
 
@@ -257,6 +263,8 @@ class Waiting:
         return entries
 
     def _keep_within(self, entries: list[Entry], most_bytes: int) -> list[Entry]:
+        if sizes_of(entries) <= most_bytes:
+            return entries
         total = size_of(entries[0])
         kept = 1
         for entry in entries[1:]:

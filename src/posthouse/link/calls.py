@@ -47,6 +47,7 @@ from posthouse.wire.requests import (
 MOST_RUN: Final = 5_000
 MOST_RUN_BYTES: Final = 1024 * 1024
 SEEN_STEP: Final = 64
+SEEN_BYTES: Final = 1024 * 1024
 
 
 class Pushed(Protocol):
@@ -98,7 +99,8 @@ class Calls:
         self._flight_bytes = 0
         self._flight_calls = 0
         self._gate: deque[asyncio.Future[None]] = deque()
-        self._answered = 0
+        self._seen: list[int] = []
+        self._heard_bytes = 0
         self._offset_ns = 0
         self._idle: asyncio.Future[None] | None = None
         self.farewell: asyncio.Future[None] = self.loop.create_future()
@@ -290,8 +292,11 @@ class Calls:
         for part in range(len(call.futures)):
             self.say(Cancel(number, part))
 
-    def _seen_step(self) -> int:
-        return min(SEEN_STEP, self.welcome.requests // 8) if self.welcome else SEEN_STEP
+    def _should_say_seen(self) -> bool:
+        """The server keeps what it answered until then: many answers, or much in them."""
+        assert self.welcome is not None
+        step = min(SEEN_STEP, self.welcome.requests // 8)
+        return len(self._seen) >= step or self._heard_bytes > SEEN_BYTES
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -313,9 +318,9 @@ class Calls:
             leases, self._renewals = self._renewals, []
             self._begin(Renew(0, leases), "lease")
         out = self._out
-        if self._answered >= self._seen_step():
-            self._answered = 0
-            out.append(Seen(next(iter(self.outstanding), self._next)))
+        if self._seen and self._should_say_seen():
+            out.append(Seen(self._seen))
+            self._seen, self._heard_bytes = [], 0
         if not out:
             return
         for message in out:
@@ -341,13 +346,14 @@ class Calls:
 
     # hearing
 
-    def hear(self, messages: list[Any]) -> None:
-        """What the server said."""
+    def hear(self, messages: list[Any], size_bytes: int) -> None:
+        """What the server said, in so many bytes (about)."""
+        self._heard_bytes += size_bytes
         for message in messages:
             handler = replies.HANDLERS.get(type(message))
             if handler is not None:
                 handler(self, message)
-        if self._answered >= self._seen_step():
+        if self._seen and self._should_say_seen():
             self._schedule()
         if self._gate and not self.crowded():
             self._open_gate()
@@ -362,7 +368,7 @@ class Calls:
         self._flight_bytes -= call.size_bytes
         if call.restart == AGAIN:
             self._flight_calls -= 1
-        self._answered += 1
+        self._seen.append(call.message.id)
         if self._idle is not None and not self._idle.done() and not self.outstanding:
             self._idle.set_result(None)
 

@@ -34,7 +34,7 @@ class Line(asyncio.Protocol):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, hello: Hello, hear: Callable[[list[Any]], None]
+        self, loop: asyncio.AbstractEventLoop, hello: Hello, hear: Callable[[list[Any], int], None]
     ) -> None:
         self.welcomed: asyncio.Future[Welcome] = loop.create_future()
         self.lost: asyncio.Future[PosthouseError] = loop.create_future()
@@ -45,6 +45,7 @@ class Line(asyncio.Protocol):
         self._loop = loop
         self._hello = hello
         self._hear = hear
+        self._pending = 0
         self._side = ClientSide()
         self._transport: asyncio.Transport | None = None
 
@@ -60,6 +61,7 @@ class Line(asyncio.Protocol):
         if self.lost.done():
             return
         self.heard_s = self._loop.time()
+        self._pending += len(data)
         try:
             messages = self._side.receive(data)
         except ProtocolError as error:
@@ -68,7 +70,8 @@ class Line(asyncio.Protocol):
         if not self.welcomed.done():
             messages = self._first(messages)
         if messages:
-            self._hear(messages)
+            self._hear(messages, self._pending)
+            self._pending = 0
 
     def _first(self, messages: list[Any]) -> list[Any]:
         for at, message in enumerate(messages):
@@ -128,7 +131,7 @@ async def connect(
     loop: asyncio.AbstractEventLoop,
     place: Place,
     hello: Hello,
-    hear: Callable[[list[Any]], None],
+    hear: Callable[[list[Any], int], None],
     timeout_s: float,
     access: Access = NOBODY,
 ) -> tuple[Line, Welcome]:

@@ -16,6 +16,7 @@ from posthouse.access.client import NOBODY, Access
 from posthouse.errors import (
     AccessFileError,
     AuthenticationFailed,
+    BrokerBug,
     BrokerClosed,
     BrokerUnreachable,
     ForkedProcess,
@@ -30,7 +31,7 @@ from posthouse.link.options import LinkOptions, Place
 from posthouse.link.restart import restarted
 from posthouse.wire.answers import Welcome
 from posthouse.wire.format import FRAME_BYTES
-from posthouse.wire.requests import Cancel, Goodbye, Ping, Renew
+from posthouse.wire.requests import Cancel, Goodbye, Ping, Renew, Seen
 
 logger = logging.getLogger("posthouse.link")
 
@@ -98,6 +99,7 @@ class Link(Calls):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self.options.most_pause_s)
         self._task = self.loop.create_task(self._supervise(line))
+        self._task.add_done_callback(self._supervised)
         self._beat = self.loop.call_later(self._beat_s(), self._tick)
 
     async def _connect(self, timeout_s: float) -> Line:
@@ -137,6 +139,9 @@ class Link(Calls):
                 restarted(self, call)
         self._out.clear()
         self._renewals.clear()
+        if resumed:
+            self._out.append(Seen([], self._next, list(self.outstanding)))
+        self._seen = []
         self._out += [call.message for call in self.outstanding.values()]
         for number, call in self.outstanding.items():
             if call.abandoned:
@@ -168,6 +173,14 @@ class Link(Calls):
             logger.warning("%s: %s; connecting again", self.place, why)
             self._patience = self.loop.call_later(self.options.give_up_after_s, self._give_up)
             line = await self._connect_again()
+
+    def _supervised(self, task: asyncio.Task[None]) -> None:
+        """Nobody looks after the connection any more: at the end, or by a fault of ours."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.closing:
+            logger.error("the connection to %s is given up", self.place, exc_info=error)
+            self.failure = BrokerBug(f"the connection to {self.place} broke in a way not foreseen")
+            self._refuse_outstanding(f"the connection to {self.place} is given up")
 
     async def _connect_again(self) -> Line:
         pause_s = self.options.first_pause_s

@@ -62,7 +62,6 @@ class Member:
         "_groups",
         "_highest",
         "_ports",
-        "_seen_below",
         "_tasks",
         "flight_bytes",
         "house",
@@ -107,7 +106,6 @@ class Member:
         self.kept: dict[int, list[Reply]] = {}
         self.subscriptions: Pushing | None = None
         self._highest = 0
-        self._seen_below = 0
         self._ports: dict[str, Port] = {}
         # What waits for a commit group is told together.
         self._groups: dict[Group, list[tuple[Reply, int]]] = {}
@@ -151,17 +149,14 @@ class Member:
         return False
 
     def seen(self, message: Seen) -> None:
-        """The client has these answers. Raises ProtocolError for what it was never given."""
-        below = message.below
-        if below > self._highest + 1:
-            raise ProtocolError(f"requests below {below} cannot be seen: there are none so high")
-        if below - self._seen_below > 2 * len(self.kept) + 16:
-            for number in [each for each in self.kept if each < below]:
-                del self.kept[number]
-        else:
-            for number in range(self._seen_below, below):
-                self.kept.pop(number, None)
-        self._seen_below = max(self._seen_below, below)
+        """The client has these answers, and asks for none of them again."""
+        kept = self.kept
+        for number in message.ids:
+            kept.pop(number, None)
+        if message.below:
+            but = set(message.but)
+            for number in [each for each in kept if each < message.below and each not in but]:
+                del kept[number]
 
     def send(self, message: object) -> None:
         """Say something, if the client is there."""

@@ -88,6 +88,10 @@ class Server:
         """What clients hold of memory: unfinished frames, unanswered puts, answers not taken."""
         return sum(connection.held_bytes() for connection in self._connections)
 
+    def members(self) -> list[Member]:
+        """The clients' sessions, those that are away included."""
+        return list(self._members.values())
+
     # listening
 
     async def listen(self, addresses: Iterable[str]) -> None:

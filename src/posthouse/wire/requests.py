@@ -49,9 +49,15 @@ class Hello(msgspec.Struct, array_like=True, tag=1, gc=False):
 
 
 class Seen(msgspec.Struct, array_like=True, tag=2, gc=False):
-    """All requests with ids under ``below`` are answered and the answers have come."""
+    """These requests are answered, and the answers have come: forget them.
 
-    below: int
+    ``ids``, and all under ``below`` but those in ``but`` (said when a connection begins: what was
+    said on the one before may not have come).
+    """
+
+    ids: list[int]
+    below: int = 0
+    but: list[int] = []
 
 
 class Ping(msgspec.Struct, array_like=True, tag=3, gc=False):

@@ -15,11 +15,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-import posthouse
 from posthouse.backends.remote.shared import report
 from posthouse.backends.remote.shared.home import LOG, STARTING_LOCK, Home, unlock
 from posthouse.errors import BrokerUnreachable, StorageFailed, Unsupported
@@ -53,7 +53,7 @@ def environment(of: Mapping[str, str]) -> dict[str, str]:
         if name in _KEPT or (name.startswith(("LC_", "PYTHON", "DYLD_")) and name not in _NOT_KEPT)
     }
     paths = [os.path.abspath(path) for path in kept.get("PYTHONPATH", "").split(os.pathsep) if path]
-    home = os.path.dirname(os.path.dirname(os.path.abspath(posthouse.__file__)))
+    home = str(Path(__file__).absolute().parents[4])  # where the package itself was found
     if home not in paths and home not in (*site.getsitepackages(), site.getusersitepackages()):
         paths.append(home)
     if paths:

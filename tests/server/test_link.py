@@ -1,0 +1,180 @@
+"""Parts of a link by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+import posthouse
+from posthouse.core.producers import FIRST_PRODUCER, Producers
+from posthouse.errors import (
+    BadArgument,
+    FilterError,
+    LeaseExpired,
+    MessageTooLarge,
+    QueueFull,
+    UnknownOutcome,
+    Unsupported,
+)
+from posthouse.link.held import Holdings
+from posthouse.server import Limits
+from posthouse.testing import serve
+from posthouse.testing.cases.base import soon
+from posthouse.wire import failures
+from posthouse.wire.answers import Delivered, Failed
+
+
+def test_producers_are_remembered_and_forgotten() -> None:
+    table = Producers(most_each=3, most_in_all=5)
+    one, two = FIRST_PRODUCER, FIRST_PRODUCER + 1
+    table.note(7, 1, 1, 100)  # the broker's own
+    assert table.find(7, 1) is None
+    table.note(one, 1, 3, 100)
+    table.note(one, 9, 1, 200)
+    assert [table.find(one, n) for n in (0, 1, 3, 4, 9)] == [None, 100, 102, None, 200]
+    table.note(one, 4, 2, 300)  # out of order: it waited in line
+    assert table.find(one, 5) == 301
+    table.note(one, 10, 1, 400)
+    assert table.find(one, 1) is None, "the oldest of each go"
+    for sequence in range(3):
+        table.note(two, sequence, 1, 500)
+    assert len(table) == 3
+    assert table.find(one, 10) is None, "who was silent longest goes"
+    assert table.find(two, 2) == 500
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LeaseExpired("gone", [1, 2]),
+        MessageTooLarge("the body", 5, 3),
+        FilterError("no field", "bod.x", 2),
+        QueueFull("full"),
+        TimeoutError("late"),
+        UnknownOutcome("who knows"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_over_as_they_were(error: Exception) -> None:
+    back = failures.raised(failures.failed(1, 0, error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+    for name in ("numbers", "size_bytes", "limit_bytes", "at"):
+        assert getattr(back, name, None) == getattr(error, name, None)
+
+
+def test_errors_that_are_not_known() -> None:
+    assert failures.failed(1, 0, RuntimeError("x")).code == "BrokerBug"
+    assert isinstance(failures.raised(Failed(1, 0, "Newer", "x")), UnknownOutcome)
+
+
+def test_what_is_held() -> None:
+    told: list[int] = []
+    held = Holdings(lambda: told.append(1))
+    held.add(5, "q", 10**12, 3)
+    held.add(6, "q", 1, 1)
+    assert told == [1]
+    assert held.holds(5, 1)
+    held.settle(5, [1])
+    assert not held.holds(5, 1)
+    assert held.holds(5, 2)
+    held.settle(5, [2, 3])
+    assert not held.holds(5, 2)
+    while held.holds(6, 1):
+        time.sleep(0)
+    assert held.snapshot() == []
+    held.extended(6, 10**12)
+    assert held.snapshot() == [("q", 6, 1)]
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("tcp:", {}),
+        ("tcp://", {}),
+        ("tcp://h:x", {}),
+        ("tcp://h:99999", {}),
+        ("tcp://h/p", {}),
+        ("unix:", {}),
+        ("tcp://h", {"speed": 1}),
+        ("tcp://h", {"heartbeat_s": 0}),
+        ("tcp://h", {"connect_timeout_s": "1"}),
+        ("tcp://h", {"name": 5}),
+    ],
+)
+def test_what_cannot_be_opened(url: str, options: dict[str, Any]) -> None:
+    with pytest.raises(BadArgument):
+        posthouse.open(url, **options)
+
+
+async def test_what_a_server_has_is_checked_when_it_is_reached() -> None:
+    with serve() as memory, serve(durable=True) as log:
+        async with posthouse.open(memory.url) as broker:
+            assert "durable" not in broker.capabilities
+            assert "processes" in broker.capabilities
+        async with posthouse.open(log.url, require={"durable", "processes"}):
+            pass
+        with pytest.raises(Unsupported, match="durable"):
+            await posthouse.open(memory.url, require={"durable"})
+        with pytest.raises(Unsupported, match="nowait"):
+            posthouse.open(memory.url, require={"nowait"})
+
+
+async def test_what_cannot_be_said_hurts_nobody_else() -> None:
+    with serve() as served:
+        async with posthouse.open(served.url) as broker:
+            queue = broker.queue("q")
+            await queue.put(1)
+            message = await queue.get()
+            results = await soon(
+                asyncio.gather(
+                    queue.put(2),
+                    queue.port.extend(1 << 70, 5),
+                    queue.put(3),
+                    return_exceptions=True,
+                )
+            )
+            assert isinstance(results[1], BadArgument)
+            assert isinstance(results[0], str)
+            assert isinstance(results[2], str)
+            await message.ack()
+
+
+async def test_a_call_that_waits_long_does_not_keep_answers_of_others() -> None:
+    with serve(limits=Limits(requests=40)) as served:
+        async with posthouse.open(served.url) as broker:
+            waiting = asyncio.create_task(broker.queue("empty").get())
+            queue = broker.queue("q")
+            for number in range(200):
+                await soon(queue.put(number))
+                await (await soon(queue.get())).ack()
+            members = served.server.members
+            kept = served.call(lambda: [len(member.kept) for member in members()])
+            assert kept[0] < 40
+            await broker.queue("empty").put("x")
+            assert (await soon(waiting)).body == "x"
+
+
+async def test_large_answers_are_not_kept() -> None:
+    with serve() as served:
+        async with posthouse.open(served.url) as broker:
+            queue = broker.queue("q")
+            for _ in range(10):
+                await soon(queue.put(b"x" * 2_000_000))
+                await (await soon(queue.get())).ack()
+            await soon(queue.stats())
+
+            def kept_bytes() -> int:
+                return sum(
+                    len(entry[2])
+                    for member in served.server.members()
+                    for replies in member.kept.values()
+                    for reply in replies
+                    if isinstance(reply, Delivered)
+                    for entry in reply.entries
+                )
+
+            assert served.call(kept_bytes) <= 4_000_000
