@@ -150,10 +150,17 @@ class BoundCases(Cases):
         message = await take(queue)
         await message.ack()
         first.cancel()
-        if await outcome(first) is not None:
-            await (await take(queue)).ack()
+        stored = await outcome(first) is not None
+        taken: list[int] = []
+        while 2 not in taken:
+            message = await take(queue)
+            taken.append(message.body)
+            await message.ack()
         await soon(second)
-        assert await drain(queue) == [2]
+        if "nowait" in broker.capabilities:
+            assert taken == ([1, 2] if stored else [2])
+        else:  # its answer was outstanding: it may be stored
+            assert taken in ([1, 2], [2])
 
     async def test_nack_passes_the_bound(self, broker: Broker) -> None:
         queue = broker.queue("q", max_messages=1)
