@@ -223,10 +223,11 @@ def test_a_queue_that_becomes_more_reads_all() -> None:
     while world.queue.pages is None or world.queue.pages.count < 20:
         world.put()
     world.queue.set_policy(QueuePolicy(order="lifo"), 1 << 30)
-    assert world.queue.pages is None
     taken = world.queue.take_one(world.now, 1, 1)
     assert taken is not None
     assert rank_of(taken[1]) == world.waits[-1]
+    assert world.queue.waiting() == len(world.waits) - 1
+    assert not world.queue.dry
 
 
 def test_pages_are_looked_up_by_id() -> None:

@@ -57,7 +57,7 @@ async def image(tmp_path: Path) -> Image:
 
 
 def _now(image: Image) -> int:
-    return replayed(image, OPTIONS, 1).state[1]
+    return int(replayed(image, OPTIONS, 1).state[1])
 
 
 def _checkpoints(image: Image) -> list[str]:
@@ -183,3 +183,19 @@ async def test_checkpoints_leave_with_their_segments_and_leftovers_are_removed(
         assert (await soon(broker.queue("q").get())).body == b"one more"
     assert not stale.exists()
     assert not list(directory.glob("*.tmp"))
+
+
+async def test_ids_go_on_when_all_that_had_them_is_gone(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    async with posthouse.open(str(directory), **SMALL) as broker:
+        queue = broker.queue("q")
+        number = int(await queue.put(b"the only one"), 16)
+        while not (directory / "00000003.seg").exists():
+            await queue.find("id > 0").delay(0)
+        await (await soon(queue.get())).ack(durable=True)
+        async with asyncio.timeout(20):
+            while (directory / "00000001.seg").exists() or (directory / "00000002.seg").exists():
+                await asyncio.sleep(0.01)
+        image = image_of(directory)
+    assert replayed(image, OPTIONS, 1).log.last_id >= number
+    assert rebuilt(image, OPTIONS, 1).log.last_id >= number

@@ -1,4 +1,7 @@
-"""A program that takes a message and then holds its loop up, until it is told to go on."""
+"""A program that takes a message and then holds its loop up, until it is told to go on.
+
+Run as ``python -m tests.shared.blocked DIRECTORY get|iterate LEASE_S``.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,22 @@ import sys
 import posthouse
 
 
-async def main(directory: str, lease_s: float) -> None:
+async def take(queue: posthouse.Queue[str], how: str, lease_s: float) -> posthouse.Message[str]:
+    """The first message: asked for, or the first of many that are pushed."""
+    if how == "get":
+        return await queue.get(visibility_timeout=lease_s)
+    return await anext(aiter(queue))
+
+
+async def main(directory: str, how: str, lease_s: float) -> None:
     """Take one, stand still until a line comes, ack durably, say how that went."""
     async with posthouse.open(directory, share=True) as broker:
-        queue = broker.queue("q")
-        message = await queue.get(visibility_timeout=lease_s)
+        queue = broker.queue("q", visibility_timeout=lease_s)
+        message = await take(queue, how, lease_s)
         print("taken", message.body, flush=True)
         sys.stdin.readline()
         await message.ack(durable=True)
         print("acked", flush=True)
 
 
-asyncio.run(main(sys.argv[1], float(sys.argv[2])))
+asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))

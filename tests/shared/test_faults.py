@@ -164,8 +164,8 @@ def impostor(data: Path, answer: bytes) -> Iterator[None]:
 
     def come() -> None:
         peer, _ = listener.accept()
-        peer.sendall(answer)
-        peer.close()
+        with peer, contextlib.suppress(OSError):
+            peer.sendall(answer)
 
     loop.add_reader(listener, come)
     try:

@@ -42,6 +42,7 @@ from posthouse.wire.requests import (
     Renew,
     Seen,
     Subscribe,
+    Unsubscribe,
 )
 
 MOST_RUN: Final = 5_000
@@ -57,6 +58,7 @@ class Pushed(Protocol):
     def recalled(self, *, every: bool) -> None: ...
     def refused(self, error: Exception) -> None: ...
     def reconnected(self, *, resumed: bool) -> None: ...
+    def let_go(self) -> Unsubscribe | None: ...
 
 
 class Calls:
@@ -257,6 +259,7 @@ class Calls:
         message.id = number = self._next
         self._next = number + 1
         self.feeds[number] = feed
+        self.keeper.stir()
         self._out.append(message)
         self._schedule()
         return number

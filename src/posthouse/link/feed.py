@@ -9,6 +9,8 @@ the server pushes one at a time, for an order that counts, none comes before it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -83,15 +85,15 @@ class LinkFeed:
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        # Between the loop and the thread that acts for it while it stands still.
+        self._lock = threading.Lock()
 
     def next(self) -> tuple[int, Entry, int] | None:
         """Deliver the next message now; None: none is here. Raises QueueShutDown."""
         self._link.check()
         if not (self._number or self._draining or self._closed) and self._error is None:
             self._subscribe()
-        lying = self._lying
-        while lying:
-            one = lying.popleft()
+        while (one := self._pop()) is not None:
             self._note_seen(one)
             now_s = time.monotonic()
             lease_s = one.lease_ns / NANOSECONDS
@@ -109,6 +111,12 @@ class LinkFeed:
         if self._number and not self._told:
             self._give_credit(waits=True)
         return None
+
+    def _pop(self) -> Lying | None:
+        try:
+            return self._lying.popleft()
+        except IndexError:
+            return None
 
     def _note_seen(self, one: Lying) -> None:
         """Tell the server, with what else is said in this turn."""
@@ -230,13 +238,16 @@ class LinkFeed:
     def pushed(self, message: Any) -> None:
         """Messages came."""
         lease_ns = message.lease_ns
-        self._received += len(message.tokens)
-        self._told = False
-        for token, entry, attempts in zip(
-            message.tokens, message.entries, message.attempts, strict=True
-        ):
-            self._lying.append(Lying(token, entry, attempts, lease_ns, message.of))
-            self._link.holdings.add(token, self._queue, lease_ns, 1)
+        with self._lock:
+            if message.of != self._number:
+                return  # it was let go in this moment: these were given back
+            self._received += len(message.tokens)
+            self._told = False
+            for token, entry, attempts in zip(
+                message.tokens, message.entries, message.attempts, strict=True
+            ):
+                self._lying.append(Lying(token, entry, attempts, lease_ns, message.of))
+                self._link.holdings.add(token, self._queue, lease_ns, 1)
         if self._timer is None:
             self._set_timer(lease_ns)
         self._wake()
@@ -246,13 +257,45 @@ class LinkFeed:
         lying = self._lying
         # Who waits is about to take the first: two who recall from each other would both starve.
         spare = len(lying) - (1 if self._waiter is not None else 0)
-        back = [lying.pop() for _ in range(spare if every else (spare + 1) // 2)]
+        with self._lock:
+            spare = max(min(spare, len(lying)), 0)
+            back = [lying.pop() for _ in range(spare if every else (spare + 1) // 2)]
         for one in back:
             self._link.holdings.drop(one.token)
             self._used += 1
             self._used_bytes += one.size()
         tokens, ids = [one.token for one in back], [one.entry[0] for one in back]
         self._link.say(Returned(self._number, tokens, ids))
+
+    def let_go(self) -> Unsubscribe | None:
+        """Called by another thread while the loop stands still: what to say so that all that
+        the program has not seen goes to others. None: there is nothing.
+
+        The subscription is over then; the loop begins another one when it turns.
+        """
+        with self._lock:
+            number = self._number
+            if not number:
+                return None
+            self._number = 0
+            back: list[Lying] = []
+            with contextlib.suppress(IndexError):  # the loop may turn in this moment, and take some
+                while True:
+                    back.append(self._lying.pop())
+            said = Unsubscribe(
+                number,
+                [one.token for one in back],
+                [one.entry[0] for one in back],
+                self._received,
+            )
+        self._link.loop.call_soon_threadsafe(self._let_go, number, said.tokens)
+        return said
+
+    def _let_go(self, number: int, tokens: list[int]) -> None:
+        self._link.feeds.pop(number, None)
+        for token in tokens:
+            self._link.holdings.drop(token)
+        self._wake()
 
     def refused(self, error: Exception) -> None:
         """The subscription is over."""

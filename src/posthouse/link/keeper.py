@@ -3,7 +3,8 @@
 It looks at the loop a few times in the shortest lease. As long as the loop turns it does nothing:
 then the leases are the program's own affair. When the loop stands still, the leases that the
 program has are extended to their full length, again and again, until the loop turns, or for
-``keep_leases_s``. A lease shorter than half a second may be over before that.
+``keep_leases_s``. A lease shorter than half a second may be over before that. What was pushed to
+the program and not seen by it goes to others meanwhile.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -27,14 +28,22 @@ from posthouse.model import NANOSECONDS
 from posthouse.wire.answers import Answer, Refused, Welcome
 from posthouse.wire.connection import ClientSide, encode
 from posthouse.wire.format import FRAME_BYTES
-from posthouse.wire.requests import Renew
+from posthouse.wire.requests import Renew, Unsubscribe
 
 logger = logging.getLogger("posthouse.link")
 
 LOOKS: Final = 5
 LEAST_LOOK_S: Final = 0.1
 MOST_LOOK_S: Final = 5.0
+UNSEEN_LOOK_S: Final = 0.5
+"""How often it looks where messages may lie that the program has not seen: others wait for them."""
 IO_S: Final = 5.0
+
+
+class LetGo(Protocol):
+    """A subscription, as far as this needs it."""
+
+    def let_go(self) -> Unsubscribe | None: ...
 
 
 class Kept(Protocol):
@@ -47,9 +56,12 @@ class Kept(Protocol):
     welcome: Welcome | None
     loop: asyncio.AbstractEventLoop
 
+    @property
+    def feeds(self) -> Mapping[int, LetGo]: ...
+
 
 class Keeper:
-    """See the module. Its thread begins with the first lease.
+    """See the module. Its thread begins with the first lease or subscription.
 
     Attributes:
         kept: how often it has extended leases.
@@ -65,7 +77,7 @@ class Keeper:
         self._turned = 0
 
     def stir(self) -> None:
-        """A lease came, and there was none before."""
+        """A lease came, and there was none before; or a subscription began."""
         if self._link.options.keep_leases_s <= 0 or self._stopped.is_set():
             return
         self._stirred.set()
@@ -82,8 +94,10 @@ class Keeper:
         while not self._stopped.is_set():
             self._stirred.wait()
             held = self._link.holdings.snapshot()
-            if not held:
+            if not held and not self._link.feeds:
                 self._stirred.clear()
+                if self._link.feeds:
+                    self._stirred.set()
                 if self._link.holdings.by_token:
                     # Run out, or just come: let the loop forget the first, and look again soon.
                     self._stirred.set()
@@ -91,14 +105,17 @@ class Keeper:
                         return
                     self._stopped.wait(LEAST_LOOK_S)
                 continue
-            shortest_s = min(lease_ns for _, _, lease_ns in held) / NANOSECONDS
-            look_s = min(max(shortest_s / LOOKS, LEAST_LOOK_S), MOST_LOOK_S)
+            patience_s = MOST_LOOK_S
+            if held:
+                shortest_s = min(lease_ns for _, _, lease_ns in held) / NANOSECONDS
+                patience_s = min(max(shortest_s / LOOKS, LEAST_LOOK_S), MOST_LOOK_S)
+            look_s = min(patience_s, UNSEEN_LOOK_S) if self._link.feeds else patience_s
             self._asked += 1
             if not self._asks_loop(partial(self._turn, self._asked)):
                 return
             self._stopped.wait(look_s)
             if self._turned < self._asked and not self._stopped.is_set():
-                self._keep(look_s)
+                self._keep(look_s, patience_s - look_s)
 
     def _asks_loop(self, work: Callable[[], None]) -> bool:
         try:
@@ -110,16 +127,26 @@ class Keeper:
     def _turn(self, asked: int) -> None:
         self._turned = asked
 
-    def _keep(self, look_s: float) -> None:
-        """The loop stands still: extend, until it turns."""
+    def _keep(self, look_s: float, patience_s: float) -> None:
+        """The loop stands still: let go of what it has not seen, extend the rest, until it turns.
+
+        That it stands still is no news before ``patience_s``.
+        """
         began_s = time.monotonic()
-        logger.warning("the event loop does not turn; keeping its leases")
+        told = False
         try:
             with contextlib.closing(Renewals(self._link)) as renewals:
+                for feed in list(self._link.feeds.values()):
+                    said = feed.let_go()
+                    if said is not None:
+                        renewals.say(said)
                 while self._turned < self._asked and not self._stopped.is_set():
                     if time.monotonic() - began_s > self._link.options.keep_leases_s:
                         logger.error("the event loop stood still for too long: its leases run out")
                         return
+                    if not told and time.monotonic() - began_s >= patience_s:
+                        told = True
+                        logger.warning("the event loop does not turn; keeping its leases")
                     renewals.renew(self._link.holdings.snapshot())
                     self.kept += 1
                     self._stopped.wait(look_s)
@@ -165,6 +192,10 @@ class Renewals:
         except BaseException:
             self._socket.close()
             raise
+
+    def say(self, message: Unsubscribe) -> None:
+        """Say something that has no answer."""
+        self._socket.sendall(encode(message))
 
     def renew(self, held: list[tuple[str, int, int]]) -> None:
         """Let leases begin anew."""

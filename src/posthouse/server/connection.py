@@ -260,7 +260,7 @@ class Connection(asyncio.Protocol):
             self._manage(member, message)
             return
         if self.keeper and not isinstance(message, wire.Renew):
-            raise ProtocolError("a keeper renews leases and does nothing else")
+            raise ProtocolError("a keeper renews leases, ends subscriptions and does nothing else")
         if self.keeper:
             self.send(Answer(message.id, settles.renewed(member, message)))
             return
@@ -340,8 +340,8 @@ class Connection(asyncio.Protocol):
                 self._house.left(self, goodbye=True)
             self.send(Farewell())
             self.close()
-        elif self.keeper:
-            raise ProtocolError("a keeper renews leases and does nothing else")
+        elif self.keeper and not isinstance(message, wire.Unsubscribe):
+            raise ProtocolError("a keeper renews leases, ends subscriptions and does nothing else")
         elif isinstance(message, wire.Seen):
             member.seen(message)
         elif isinstance(message, wire.Cancel):

@@ -18,6 +18,7 @@ from posthouse.journal.format import (
 )
 from posthouse.journal.frames import Frame, Scan, scan_frames
 from posthouse.journal.ring import RingReplay
+from tests.lab.fuzz import wire
 from tests.lab.fuzz.corpus import draw_payload, draw_ring, draw_segment
 from tests.lab.fuzz.mutate import mutate
 from tests.lab.fuzz.recovery import recovery
@@ -161,4 +162,6 @@ TARGETS: Final[dict[str, Target]] = {
     "headers": headers,
     "ring": ring,
     "recovery": recovery,
+    "requests": wire.requests,
+    "answers": wire.answers,
 }

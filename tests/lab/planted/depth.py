@@ -33,8 +33,10 @@ DEPTH: Final[tuple[Bug, ...]] = (
         "a segment is removed before the copy of what lives in it is durable",
         (
             Edit(
-                "        group = self._journal.append(*records)\n        assert group is not None\n",
-                "        group = self._journal.append(*records)\n        assert group is not None\n"
+                "        group = self._journal.append(*records)\n"
+                "        assert group is not None\n",
+                "        group = self._journal.append(*records)\n"
+                "        assert group is not None\n"
                 "        live = self._journal.live\n"
                 "        for record in records:\n"
                 "            if isinstance(record, Put):\n"
