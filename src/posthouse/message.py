@@ -239,32 +239,36 @@ async def ack_together(
     """
     trouble: Exception | None = None
     token = messages[0].token
-    if all(message.token == token and message.settled is None for message in messages):
-        by_token = {token: messages}
+    held = [message for message in messages if message.token == token and message.settled is None]
+    if len(held) == len(messages):
+        by_token: dict[int, Sequence[Message[Any]]] = {token: held}
     else:
         by_token, trouble = _by_delivery(messages)
     waits: list[tuple[Any, Sequence[Message[Any]]]] = []
-    for token, held in by_token.items():
+    for token, together in by_token.items():
+        ids = [message.entry[0] for message in together]
         try:
-            wait = port.ack_batch(token, [message.entry[0] for message in held], durable=durable)
+            wait = port.ack_batch(token, ids, durable=durable)
         except LeaseExpired as error:
-            _mark(held, error.numbers)
+            _mark(together, error.numbers)
             trouble = error
         else:
-            _mark(held, ())
+            _mark(together, ())
             if wait is not None and (durable or port.answers):
-                waits.append((wait, held))
+                waits.append((wait, together))
     if durable and not waits:
         wait = port.last_wait()  # all were acked before, perhaps not durably
         if wait is not None:
             await port.durable(wait)
+    if not waits:
+        return trouble
     # All in this step: a wait that is over by itself would never end for who comes later.
     answers = await asyncio.gather(
         *(port.durable(wait) for wait, _ in waits), return_exceptions=True
     )
-    for (_, held), answer in zip(waits, answers, strict=True):
+    for (_, together), answer in zip(waits, answers, strict=True):
         if isinstance(answer, LeaseExpired):
-            _mark(held, answer.numbers)
+            _mark(together, answer.numbers)
             trouble = answer
         elif isinstance(answer, BaseException):
             raise answer
@@ -289,5 +293,9 @@ def _by_delivery(
 
 def _mark(messages: Sequence[Message[Any]], missing: Sequence[int]) -> None:
     """Acked are all but those that were not held."""
-    for message in messages:
-        message.settled = None if missing and message.entry[0] in missing else "ack"
+    if missing:
+        for message in messages:
+            message.settled = None if message.entry[0] in missing else "ack"
+    else:
+        for message in messages:
+            message.settled = "ack"

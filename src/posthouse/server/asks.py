@@ -31,7 +31,10 @@ def declare(member: Member, request: Declare) -> None:
         kind = _FIELDS.get(name)
         if kind is None:
             raise BadArgument(f"a queue has no setting {name!r} on this server")
-        given[name] = value if value is None else msgspec.convert(value, kind)
+        try:
+            given[name] = value if value is None else msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            raise BadArgument(f"the setting {name!r} is wrong: {error}") from error
     port = member.session.port(request.queue, given) if given else member.port(request.queue)
     member.reply(Answer(request.id, msgspec.to_builtins(port.policy())))
 

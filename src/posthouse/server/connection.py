@@ -327,7 +327,7 @@ class Connection(asyncio.Protocol):
         count = len(getattr(message, "bodies", ())) if isinstance(message, wire.PutEach) else 1
         if isinstance(message, wire.AckEach):
             count = len(message.ids)
-        for part in range(count):
+        for part in range(max(count, 1)):
             member.failed(message.id, part, error)
 
     def _manage(self, member: Member, message: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from posthouse.core.leases import BatchLease
 from posthouse.core.state import holder_of
-from posthouse.errors import LeaseExpired, PosthouseError, StorageFull
+from posthouse.errors import BadArgument, LeaseExpired, PosthouseError, StorageFull
 from posthouse.model import MAX_DELAY_S, NANOSECONDS
 from posthouse.server.member import Member
 from posthouse.wire.answers import Answer, Delivered, Done
@@ -18,6 +18,8 @@ LEAST_NS: Final = 1_000_000
 
 def ack_each(member: Member, request: AckEach) -> None:
     """Deliveries, each for itself; runs of what went well are answered together."""
+    if not request.ids or len(request.tokens) != len(request.ids):
+        raise BadArgument("an ack names one token for each of its messages, one at least")
     port = member.port(request.queue)
     begun = 0
     part = -1

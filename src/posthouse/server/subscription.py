@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from posthouse.errors import BadArgument, LeaseExpired
+from posthouse.errors import BadArgument, LeaseExpired, ProtocolError
 from posthouse.records import Entry
 from posthouse.server.member import Member
 from posthouse.wire import failures
@@ -187,6 +187,11 @@ class Subscription:
         self._feed.close()
 
 
+def _check_pairs(request: Returned | Unsubscribe) -> None:
+    if len(request.tokens) != len(request.ids):
+        raise ProtocolError("what goes back is named by one token for each of its messages")
+
+
 class Subscriptions:
     """All of one member's, by number."""
 
@@ -219,13 +224,15 @@ class Subscriptions:
             found.credit(request)
 
     def returned(self, request: Returned) -> None:
-        """A recall was answered."""
+        """A recall was answered. Raises ProtocolError: not one token for each message."""
+        _check_pairs(request)
         found = self._mine.get(request.of)
         if found is not None:
             found.returned(request)
 
     def end(self, request: Unsubscribe) -> None:
-        """End one."""
+        """End one. Raises ProtocolError: not one token for each message."""
+        _check_pairs(request)
         found = self._mine.pop(request.of, None)
         if found is not None:
             self._forget(found)
