@@ -310,6 +310,13 @@ def test_unix_sockets(tmp_path: Path) -> None:
     assert place.read_text() == "mine"
 
 
+def test_a_unix_socket_where_none_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in ("missing/socket", "file/socket"):
+        with pytest.raises(BadArgument, match="cannot listen at .*directory"):
+            listen_unix(str(tmp_path / place))
+
+
 def test_telling_systemd(tmp_path: Path) -> None:
     import socket
 

@@ -11,18 +11,12 @@ import sys
 import posthouse
 
 
-async def take(queue: posthouse.Queue[str], how: str, lease_s: float) -> posthouse.Message[str]:
-    """The first message: asked for, or the first of many that are pushed."""
-    if how == "get":
-        return await queue.get(visibility_timeout=lease_s)
-    return await anext(aiter(queue))
-
-
 async def main(directory: str, how: str, lease_s: float) -> None:
     """Take one, stand still until a line comes, ack durably, say how that went."""
     async with posthouse.open(directory, share=True) as broker:
         queue = broker.queue("q", visibility_timeout=lease_s)
-        message = await take(queue, how, lease_s)
+        iterator = aiter(queue)
+        message = await (queue.get() if how == "get" else anext(iterator))
         print("taken", message.body, flush=True)
         sys.stdin.readline()
         await message.ack(durable=True)

@@ -7,6 +7,7 @@ import time
 from typing import Annotated, Final
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -19,6 +20,9 @@ from posthouse.model import QueueStats
 
 _COLUMNS: Final = ("queue", "waiting", "delayed", "in flight", "size", "oldest", "put/s", "acked/s")
 _MOST_ROWS: Final = 200
+_ANSWER_S: Final = 2.0
+_FRAME_LINES: Final = 5
+"""Title, blank, names, rule; and a blank at the end."""
 
 
 def top(
@@ -42,13 +46,24 @@ async def _top(url: str, every_s: float, count: int | None) -> None:
     async with reading(url) as broker:
         looks = Looks()
         with Live(console=console, auto_refresh=False, screen=console.is_terminal) as live:
+            table, heard_s = Table(), time.monotonic()
             while True:
-                live.update(await _look(broker, looks), refresh=True)
+                height = console.height if console.is_terminal else None
+                try:
+                    async with asyncio.timeout(_ANSWER_S):
+                        table = await _look(broker, looks, height)
+                    heard_s = time.monotonic()
+                except TimeoutError:
+                    silent_s = time.monotonic() - heard_s
+                    table.title = f"{broker.url}: no answer for {silent_s:.0f} s; as it was then"
+                live.update(table, refresh=True)
                 if count is not None:
                     count -= 1
                     if not count:
-                        return
+                        break
                 await asyncio.sleep(every_s)
+        if not console.is_terminal:
+            console.line()  # a live view ends without one
 
 
 class Looks:
@@ -75,14 +90,33 @@ class Looks:
         return found
 
 
-async def _look(broker: Broker, looks: Looks) -> Table:
+async def _look(broker: Broker, looks: Looks, height: int | None) -> Table:
+    """A look, in so many lines (None: any number)."""
     figures = await broker.stats()
     rows = list(zip(figures, looks.rates(figures, time.monotonic()), strict=True))
     rows.sort(key=lambda row: (-sum(row[1]), -row[0].waiting, row[0].name))
-    table = Table(title=f"{broker.url}: {len(figures):,} queues", expand=True)
+    table = Table(
+        title=f"{broker.url}: {len(figures):,} queue{'s' * (len(figures) != 1)}",
+        box=SIMPLE_HEAD,
+        expand=True,
+        collapse_padding=True,
+        pad_edge=False,
+    )
     for name in _COLUMNS:
-        table.add_column(name, justify="left" if name == "queue" else "right", overflow="fold")
-    for each, (put, acked) in rows[:_MOST_ROWS]:
+        # The figures stay whole; a long name is cut, so that each queue has one line.
+        figure = name != "queue"
+        table.add_column(
+            name,
+            justify="right" if figure else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=None if figure else 1,
+        )
+    most = len(rows)
+    if height is not None and most > height - _FRAME_LINES:
+        most = max(height - _FRAME_LINES - 1, 1)
+        table.caption = f"{len(rows) - most:,} more that are quieter"
+    for each, (put, acked) in rows[: min(most, _MOST_ROWS)]:
         table.add_row(
             each.name,
             f"{each.waiting:,}",

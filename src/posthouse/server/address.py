@@ -68,12 +68,12 @@ def listen_unix(path: str) -> socket.socket:
     """A socket bound at ``path``, for its owner only; one that nobody listens at is replaced.
 
     Raises:
-        BadArgument: somebody listens there, or what is there is no socket.
+        BadArgument: somebody listens there, what is there is no socket, or none can be made.
     """
     try:
         found = os.lstat(path)
-    except FileNotFoundError:
-        found = None
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        found = None  # what cannot be looked at cannot be made either: that is told below
     if found is not None:
         if not stat.S_ISSOCK(found.st_mode):
             raise BadArgument(f"{path} is there and is not a socket; give another path")
@@ -96,7 +96,12 @@ def listen_unix(path: str) -> socket.socket:
             bound.bind(path)
         finally:
             os.umask(before)
-    except BaseException:
+    except BaseException as error:
         bound.close()
+        if isinstance(error, (FileNotFoundError, NotADirectoryError, PermissionError)):
+            raise BadArgument(
+                f"cannot listen at {path}: {error.strerror}; its directory must be there, and "
+                "yours to write to"
+            ) from error
         raise
     return bound

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 from posthouse.access.rights import Rights
-from posthouse.errors import AuthenticationFailed, PosthouseError, ProtocolError
+from posthouse.errors import AuthenticationFailed, BadArgument, PosthouseError, ProtocolError
 from posthouse.server import asks, puts, settles, takes
 from posthouse.server.admission import Admission
 from posthouse.server.limits import Limits
@@ -122,6 +122,10 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             logger.warning("client %d at %s: %s", self.number, self.peer, error)
             self.refuse(str(error), final=True)
+        except PosthouseError as error:
+            # Of something that has no answer, so that this is the only one.
+            logger.warning("client %d at %s: %s", self.number, self.peer, error)
+            self.refuse(str(error), final=isinstance(error, BadArgument))
         finally:
             self._out_soon = False
             self.flush()

@@ -86,8 +86,7 @@ def damaged(sound: bytes, random: Random) -> bytes:
 def check_sound(side: Side, data: bytes) -> None:
     """A sound frame, whole."""
     found = heard(side, [data])
-    assert found is not None and len(found) == 1, data.hex()
-    assert found[0] == data, data.hex()
+    assert found == [data], data.hex()
     assert side.pending_bytes == 0, data.hex()
 
 

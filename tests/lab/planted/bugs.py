@@ -24,6 +24,7 @@ from tests.lab.planted.detectors import (
 from tests.lab.planted.operations import OPERATIONS
 from tests.lab.planted.places import PLACES, REAL
 from tests.lab.planted.plant import Bug, Edit
+from tests.lab.planted.serving import SERVING
 
 BUGS: Final[tuple[Bug, ...]] = (
     # What is durable
@@ -431,4 +432,5 @@ BUGS: Final[tuple[Bug, ...]] = (
     *OPERATIONS,
     *PLACES,
     *REAL,
+    *SERVING,
 )
