@@ -71,6 +71,16 @@ COLUMNS: Final = (
             "requests": PLANNED,
         },
     ),
+    Column(
+        "server",
+        "tcp://127.0.0.1:7333",
+        "tests/api/test_contract_remote.py::TestTcp",
+        {
+            "nowait": "every answer is the server's",
+            "cluster": "one server",
+            "requests": PLANNED,
+        },
+    ),
 )
 
 Notes = list[tuple[str, str, list[str]]]
