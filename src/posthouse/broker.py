@@ -235,4 +235,5 @@ def open(url: str = DEFAULT_URL, *, require: Collection[str] = (), **options: An
         BadArgument: the URL, a capability or an option is not known.
         Unsupported: the backend lacks a required capability.
     """
-    return Broker(url, registry.connect(url, require, options), require)
+    backend = registry.connect(url, require, options)
+    return Broker(registry.whole_url(url, options), backend, require)

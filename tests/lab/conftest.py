@@ -15,7 +15,16 @@ import pytest
 
 DEFAULT_SECONDS = 3.0
 SEEDS_APART = 1_000_000
-SHARES = {"disk": 6.0, "faults": 6.0, "fuzz": 8.0, "disk flips": 2.0, "kills": 2.0, "schedule": 2.0}
+SHARES = {
+    "disk": 6.0,
+    "faults": 6.0,
+    "fuzz": 8.0,
+    "fuzz live": 0.5,
+    "disk flips": 2.0,
+    "kills": 2.0,
+    "server kills": 2.0,
+    "schedule": 2.0,
+}
 """Parts that need more than the others for the counts that `docs/reliability.md` names."""
 
 TIMEOUT_S = 900

@@ -50,7 +50,7 @@ PARTS: Final = (
     Part("faults", ("tests/lab/process/test_faults.py",), 4, 6),
     Part("schedule", ("tests/lab/schedule", "tests/lab/history"), 4, 3),
     Part("fuzz", ("tests/lab/fuzz",), 4, 9),
-    Part("server", ("tests/lab/process/test_server_kills.py",), 5, 1),
+    Part("server", ("tests/lab/process/test_server_kills.py",), 5, 2),
     Part("clocks", ("tests/lab/process/test_clocks.py",), 2, 1),
     Part(
         "others",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from posthouse.testing.cases.delivery import DeliveryCases
 from posthouse.testing.cases.reopening import ReopeningCases
 from posthouse.testing.cases.transactions import TransactionCases
 from posthouse.testing.contract import BackendContract
-from tests.shared.places import nobody, share
+from tests.shared.places import nobody, share, status_of
 
 
 class Shared:
@@ -24,7 +27,11 @@ class Shared:
         return await share(self.directory, **options)
 
     async def reopen(self, broker: posthouse.Broker) -> posthouse.Broker:
+        pid = status_of(self.directory).pid
         await broker.close()
+        # Sooner than by itself: some cases wait for nothing but time.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
         await nobody(self.directory)
         return await self.open_broker()
 

@@ -34,6 +34,7 @@ def test_fifty_processes_that_open_at_once_have_one_broker(tmp_path: Path) -> No
 async def test_two_brokers_of_a_directory_see_the_same(tmp_path: Path) -> None:
     url = f"shared:{tmp_path / 'data'}"
     async with share(tmp_path / "data") as one, posthouse.open(url) as other:
+        assert one.url == other.url == url
         await one.queue("q").put("hello")
         message = await asyncio.wait_for(other.queue("q").get(), 30)
         assert message.body == "hello"

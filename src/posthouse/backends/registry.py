@@ -60,6 +60,13 @@ def connect(url: str, require: Collection[str], options: Mapping[str, Any]) -> B
     return backend
 
 
+def whole_url(url: str, options: Mapping[str, Any]) -> str:
+    """The URL that alone says where the messages live: opened again, it is the same place."""
+    if options.get("share") is not True or url.startswith("shared:"):
+        return url
+    return f"shared:{url.removeprefix('log:')}"
+
+
 def _shared(scheme: str, options: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The scheme with ``share`` taken into account, and the other options.
 

@@ -70,7 +70,8 @@ def _check_there(url: str) -> None:
     directory = Path(name)
     if not directory.exists():
         raise CommandError(
-            f"there is no {redact_url(str(directory))}; name the directory with --url or POSTHOUSE_URL"
+            f"there is no {redact_url(str(directory))}; name the directory with --url or "
+            "POSTHOUSE_URL"
         )
     if directory.is_dir() and not any(directory.iterdir()):
         raise CommandError(f"{directory} is empty: nothing was ever put there")
