@@ -248,7 +248,12 @@ class Recovery:
         digest = None
         path = path_in(self._directory, segment_name(number))
         fits = expected is None or header.first_sequence == expected
-        if fits and header.version == FORMAT_VERSION and header.number == number:
+        if (
+            fits
+            and header.version == FORMAT_VERSION
+            and header.number == number
+            and self._size(path) >= end  # what the checkpoint tells of must be there to be read
+        ):
             digest = read_checkpoint(self._files, self._directory, header, end)
         if digest is None:
             segment = read_segment(self._files, self._directory, number, end, expected)
@@ -263,6 +268,13 @@ class Recovery:
         self._absorb(absorber, digest, number)
         self._report.segments += 1
         return header
+
+    def _size(self, path: str) -> int:
+        fd = self._files.open(path)
+        try:
+            return self._files.size(fd)
+        finally:
+            self._files.close(fd)
 
     def _absorb(
         self, absorber: Absorber, digest: Digest, number: int, *, noted: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 import pytest
 
 import posthouse
-from posthouse import AlreadyOpen, LogDamaged, LogUnreadable
+from posthouse import AlreadyOpen, LogDamaged, LogUnreadable, StorageFailed
 from tests.lab.process.budget import LabLike
 from tests.lab.process.race import run_race
 
@@ -115,6 +116,9 @@ async def test_a_damaged_segment_is_refused_by_path_and_offset(
     tmp_path: Path, damage: Callable[[bytearray], None], which: int
 ) -> None:
     await fill(tmp_path)
+    if damage is not short:  # which shows in the file's size
+        for checkpoint in tmp_path.glob("*.ckp"):
+            checkpoint.unlink()
     path = sorted(tmp_path.glob("*.seg"))[which]
     data = bytearray(path.read_bytes())
     damage(data)
@@ -125,6 +129,21 @@ async def test_a_damaged_segment_is_refused_by_path_and_offset(
     assert caught.value.path == str(path)
     assert 0 <= caught.value.offset <= len(data)
     assert contents(tmp_path) == before
+
+
+async def test_damage_behind_a_checkpoint_shows_when_it_is_read(tmp_path: Path) -> None:
+    # A checkpoint spares reading the segment at open; so what it tells of is looked at only then.
+    await fill(tmp_path)
+    path = min(tmp_path.glob("*.seg"))
+    data = bytearray(path.read_bytes())
+    flip(data)
+    path.write_bytes(data)
+    broker = await posthouse.open(str(tmp_path), cache_bytes=0)
+    with pytest.raises(StorageFailed, match="00000001.seg: offset"):
+        while True:
+            await (await broker.queue("a").get(timeout=20)).ack()
+    with contextlib.suppress(StorageFailed):
+        await broker.close()
 
 
 @pytest.mark.parametrize("which", [0, 1])
