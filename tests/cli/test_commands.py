@@ -122,3 +122,10 @@ def test_a_queue_that_is_not_there_is_said_so(tmp_path: Path, verb: str) -> None
     assert ran.code == 1
     assert ran.err == "posthouse: there is no queue 'oders'; there are: orders\n"
     assert inside("queues", cwd=tmp_path).out == "orders\n"
+
+
+def test_a_database_that_is_only_read_is_never_made(tmp_path: Path) -> None:
+    ran = posthouse("stats", "--url", "sqlite:///none.db", cwd=tmp_path)
+    assert ran.code == 1
+    assert ran.err == "posthouse: there is no sqlite:///none.db; nothing was ever put there\n"
+    assert not any(tmp_path.iterdir())
