@@ -15,6 +15,7 @@ from posthouse.access.redact import redact_url
 from posthouse.backends.sqlite.opening import path_of
 from posthouse.broker import Broker
 from posthouse.broker import open as open_broker
+from posthouse.cli.bar import opening_bar
 from posthouse.cli.failures import CommandError
 from posthouse.journal.holder import is_shared
 
@@ -29,7 +30,7 @@ async def writing(url: str) -> AsyncIterator[Broker]:
         CommandError: the URL is one that a command cannot use.
     """
     _refuse_memory(url)
-    async with open_broker(url, **_joining(url)) as broker:
+    async with _opened(url) as broker:
         yield broker
 
 
@@ -42,8 +43,21 @@ async def reading(url: str) -> AsyncIterator[Broker]:
     """
     _refuse_memory(url)
     _check_there(url)
-    async with open_broker(url, **_joining(url)) as broker:
+    async with _opened(url) as broker:
         yield broker
+
+
+@contextlib.asynccontextmanager
+async def _opened(url: str) -> AsyncIterator[Broker]:
+    options = _joining(url)
+    with opening_bar() as progress:
+        if directory_of(url) is not None and not url.startswith("shared:") and not options:
+            options["progress"] = progress  # this command reads the log itself
+        broker = await open_broker(url, **options)
+    try:
+        yield broker
+    finally:
+        await broker.close()
 
 
 async def check_queue(broker: Broker, name: str) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from posthouse.cli import output
+from posthouse.cli.bar import segments_bar
 from posthouse.cli.failures import FAILED, CommandError
 from posthouse.cli.log import records, showing
 from posthouse.cli.options import JsonOption
@@ -48,7 +45,7 @@ def check(directory: LogArgument, as_json: JsonOption = False) -> None:
     the log is sound and 1 if it is damaged.
     """
     files = ReadingFiles()
-    with _bar("check") as progress:
+    with segments_bar("check") as progress:
         look = check_backup if is_backup(files, directory) else check_log
         report = look(files, directory, progress)
     if as_json:
@@ -88,7 +85,7 @@ def repair(directory: LogArgument, target: TargetArgument, as_json: JsonOption =
 
     The damaged log is not touched. Messages that were settled in a part that is lost come back.
     """
-    with _bar("repair") as progress:
+    with segments_bar("repair") as progress:
         report = repair_log(
             RealFiles(),
             directory,
@@ -116,7 +113,7 @@ def backup(
 
     The copy is the log as it was at one moment, after this command began.
     """
-    with _bar("backup") as progress:
+    with segments_bar("backup") as progress:
         report = backup_log(
             RealFiles(),
             directory,
@@ -138,27 +135,9 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make a new log of a backup, every byte of it checked on the way."""
-    with _bar("restore") as progress:
+    with segments_bar("restore") as progress:
         report = restore_backup(RealFiles(), source, target, progress=progress)
     if as_json:
         output.write_json(showing.restore_record(report))
     else:
         output.write_line(showing.restore_line(report))
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over segments, on standard error when that is a terminal."""
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("segments"),
-        TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    task = bar.add_task(what, total=None)
-    with bar:
-        yield lambda done, total: bar.update(task, completed=done, total=total)
