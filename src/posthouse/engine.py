@@ -195,7 +195,11 @@ class Engine:
         if size_bytes > journal.settle_room:
             if journal.failure is not None:
                 raise type(journal.failure)(*journal.failure.args) from journal.failure
-            raise StorageFull("the disk is full; nothing was changed")
+            raise StorageFull(
+                "the log has no room for this now: the disk is full, or too much was asked for in "
+                "one turn of the loop (thousands of new queues, say: await something between); "
+                "nothing was changed"
+            )
 
     # records on their way
 
