@@ -189,3 +189,16 @@ async def test_nobody_is_there() -> None:
         await posthouse.open("tcp://127.0.0.1:1", connect_timeout_s=0.2)
     with pytest.raises(BrokerUnreachable):
         await posthouse.open("unix:/nowhere/at/all", connect_timeout_s=0.1)
+
+
+async def test_a_lease_that_ran_out_beside_a_reset_is_counted(proxy: ChaosProxy) -> None:
+    async with posthouse.open(proxy.url) as broker:
+        queue = broker.queue("q", visibility_timeout=3600)
+        await queue.put(1)
+        first = await queue.get(timeout=20)
+        await first.extend(0.5)
+        # It runs out for the client first, which then comes back and says what it has.
+        queue.port._link.holdings.by_token[first.token].deadline_s = 0.0
+        proxy.reset()
+        again = await queue.get(timeout=20)
+        assert again.attempts == 2

@@ -86,8 +86,9 @@ def test_what_is_held() -> None:
     while held.holds(6, 1):
         time.sleep(0)
     assert held.snapshot() == []
+    assert held.known() == [("q", 6, 0)]  # it came, and has run out
     held.extended(6, 10**12)
-    assert held.snapshot() == [("q", 6, 1)]
+    assert held.snapshot() == [("q", 6, 10**12)]
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from posthouse.model import NANOSECONDS
+
+
+GRACE_S: Final = 5.0
 
 
 class Held:
@@ -45,8 +49,8 @@ class Holdings:
             self._prune_at = 2 * len(self.by_token) + 1000
 
     def prune(self) -> None:
-        """Forget what has run out."""
-        now_s = time.monotonic()
+        """Forget what ran out a while ago: until then the server may hold it for us still."""
+        now_s = time.monotonic() - GRACE_S
         over = [token for token, held in self.by_token.items() if held.deadline_s < now_s]
         for each in over:
             del self.by_token[each]
@@ -75,6 +79,7 @@ class Holdings:
         """Its lease runs so long from now."""
         held = self.by_token.get(token)
         if held is not None:
+            held.lease_ns = lease_ns
             held.deadline_s = time.monotonic() + lease_ns / NANOSECONDS
 
     def drop(self, token: int) -> None:
@@ -88,4 +93,12 @@ class Holdings:
             (held.queue, token, held.lease_ns)
             for token, held in list(self.by_token.items())
             if held.deadline_s >= now_s
+        ]
+
+    def known(self) -> list[tuple[str, int, int]]:
+        """The same with what has run out, whose length is then 0: it did come."""
+        now_s = time.monotonic()
+        return [
+            (held.queue, token, held.lease_ns if held.deadline_s >= now_s else 0)
+            for token, held in list(self.by_token.items())
         ]

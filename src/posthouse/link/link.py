@@ -147,7 +147,7 @@ class Link(Calls):
             if call.abandoned:
                 self._out.append(Cancel(number, 0, getattr(call.message, "queue", "")))
         if resumed:
-            self.tell(Renew(0, self.holdings.snapshot(), True))
+            self.tell(Renew(0, self.holdings.known(), True))
         feeds, self.feeds = list(self.feeds.values()), {}
         for feed in feeds:
             feed.reconnected(resumed=resumed)

@@ -99,6 +99,8 @@ def renewed(member: Member, request: Renew) -> list[int]:
     """Prolong leases; the tokens of those that are gone."""
     lost: list[int] = []
     for name, token, length_ns in request.leases:
+        if not length_ns:
+            continue  # it has run out, as far as the client knows: not prolonged, only known
         try:
             held = member.port(name).prolong(token, min(max(length_ns, LEAST_NS), MOST_NS))
         except PosthouseError:
