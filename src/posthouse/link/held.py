@@ -8,7 +8,6 @@ from typing import Final
 
 from posthouse.model import NANOSECONDS
 
-
 GRACE_S: Final = 5.0
 
 
