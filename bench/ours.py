@@ -43,7 +43,7 @@ async def memory_single(job: Job) -> float:
 async def memory_batches(job: Job) -> float:
     """M2: put_many, get_many and ack_many in batches of 100."""
     async with posthouse.open("memory:") as broker:
-        return await _batches(broker.queue("bench", max_messages=BOUND), job, 100)
+        return await batches(broker.queue("bench", max_messages=BOUND), job, 100)
 
 
 async def memory_iterated(job: Job) -> float:
@@ -135,10 +135,11 @@ async def _cycle(job: Job, *, durable: bool) -> float:
 
 async def _log_batches(job: Job, size: int) -> float:
     async with posthouse.open(str(job.directory)) as broker:
-        return await _batches(broker.queue("bench", max_messages=LOG_BOUND), job, size)
+        return await batches(broker.queue("bench", max_messages=LOG_BOUND), job, size)
 
 
-async def _batches(queue: posthouse.Queue[Any], job: Job, size: int) -> float:
+async def batches(queue: posthouse.Queue[Any], job: Job, size: int) -> float:
+    """put_many, get_many and ack_many in batches of ``size``, a producer and a consumer."""
     bodies = [job.body] * size
 
     async def produce(flow: Flow) -> None:

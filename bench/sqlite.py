@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 import posthouse
-from bench.flow import Flow, pump, pump_inline
+from bench import ours
+from bench.flow import pump_inline
 from bench.model import Contender, Job, Row, Target
 from bench.references import stores
 from posthouse.backends.sqlite import books, opening, put, settle, take
@@ -28,22 +29,9 @@ def batches(size: int) -> Callable[[Job], Any]:
     """put_many, get_many and ack_many in batches of ``size``, a producer and a consumer."""
 
     async def work(job: Job) -> float:
-        bodies = [job.body] * size
         async with posthouse.open(f"sqlite:///{job.directory / 'q.db'}") as broker:
             queue = broker.queue("bench", max_messages=AHEAD * size)
-
-            async def produce(flow: Flow) -> None:
-                while flow.running():
-                    await queue.put_many(bodies)
-                    flow.sent += size
-
-            async def consume(flow: Flow) -> None:
-                while flow.received != flow.expected:
-                    messages = await queue.get_many(size)
-                    await queue.ack_many(messages)
-                    flow.received += len(messages)
-
-            return await pump(job.seconds, produce, consume)
+            return await ours.batches(queue, job, size)
 
     return work
 

@@ -208,14 +208,11 @@ class Engine:
 
         ``late`` is what may be seen only when they are durable.
         """
-        moves = self.state.moves
-        if moves:
-            late = [*(late or []), *moves]
-            moves.clear()
+        late = [*(late or ()), *self._moves()]
         group = self.journal.append(*records)
         if group is None:
             self._publish_all(records)
-            self._show_late(late or [])
+            self._show_late(late)
         elif late:
             group.effects.append(lambda: self._show_late(late))
         for record in records:
@@ -235,12 +232,19 @@ class Engine:
     def keep_in_parts(self, records: list[Record]) -> None:
         """`keep` for records that need not be on disk together, however many."""
         records = join_returned(records)
-        moves = list(self.state.moves or [])
-        if self.state.moves:
-            self.state.moves.clear()
+        moves = self._moves()
         for start in range(0, len(records), PART_RECORDS):
             last = start + PART_RECORDS >= len(records)
             self.keep(records[start : start + PART_RECORDS], moves if last else None)
+
+    def _moves(self) -> Late:
+        """What has moved since the last look, and is to be seen when that is durable."""
+        moves = self.state.moves
+        if not moves:
+            return []
+        taken = list(moves)
+        moves.clear()
+        return taken
 
     def committed(self, group: Group) -> None:
         """The journal's callback: a group is durable; let what it put be seen."""

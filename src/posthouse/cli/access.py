@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from posthouse.access.redact import redact_url
-from posthouse.backends.sqlite.opening import path_of
 from posthouse.broker import Broker
 from posthouse.broker import open as open_broker
 from posthouse.cli.bar import opening_bar
@@ -81,8 +80,12 @@ def _refuse_memory(url: str) -> None:
 def _check_there(url: str) -> None:
     name = directory_of(url)
     if name is None:
-        if url.startswith("sqlite:") and not Path(path_of(url.partition(":")[2])).exists():
-            raise CommandError(f"there is no {redact_url(url)}; nothing was ever put there")
+        if url.startswith("sqlite:"):
+            # Here, for no other command needs to load that backend.
+            from posthouse.backends.sqlite.opening import path_of
+
+            if not Path(path_of(url.partition(":")[2])).exists():
+                raise CommandError(f"there is no {redact_url(url)}; nothing was ever put there")
         return  # another backend, which says itself what it misses
     directory = Path(name)
     if not directory.exists():

@@ -15,6 +15,7 @@ from posthouse.records import Traits
 
 MOST_TRAITS_BYTES: Final = 64 + MAX_KEY_BYTES + MAX_DEDUP_BYTES
 RECORD_BYTES: Final = 128
+MOVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
 
 def traits_room(traits: Traits | None) -> int:

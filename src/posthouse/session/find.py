@@ -22,7 +22,7 @@ from posthouse.core.waiting import size_of
 from posthouse.errors import LogDamaged
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.records import Entry, Moved, Record
-from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, PortBase, shut_down_error
+from posthouse.session.base import MOVE_BYTES, RECORD_BYTES, PortBase, shut_down_error
 from posthouse.session.look import Look
 
 SCAN_MESSAGES: Final = 2_000
@@ -31,7 +31,6 @@ SCAN_BYTES: Final = 1024 * 1024
 HEAP_STEPS: Final = 32
 """Where taking messages out means looking through all, it is done in about so many batches."""
 MOST_LOOKED: Final = 200_000
-MOVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
 _ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
     "id": itemgetter(0),

@@ -8,20 +8,17 @@ the waiting form.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
 
 from posthouse.core.orders import rank_of
 from posthouse.core.paged import settling_runs
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
-from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES, shut_down_error
+from posthouse.session.base import MOVE_BYTES, RECORD_BYTES, shut_down_error
 from posthouse.session.find import FindPort
 from posthouse.session.put import PutPort
 from posthouse.session.settle import SettlePort, settle_bytes
 from posthouse.session.take import TakePort
-
-REDRIVE_BYTES: Final = RECORD_BYTES + MOST_TRAITS_BYTES
 
 
 class Port(PutPort, TakePort, SettlePort, FindPort):
@@ -100,8 +97,8 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         engine = self._engine
         engine.check_loop()
         # As many as there is room for: it goes on from there when the next commit gave more.
-        most = min(most, max(engine.journal.settle_room // REDRIVE_BYTES, 1))
-        engine.check_settle_room(REDRIVE_BYTES * most)
+        most = min(most, max(engine.journal.settle_room // MOVE_BYTES, 1))
+        engine.check_settle_room(MOVE_BYTES * most)
         count, records = engine.state.redrive(self._state, most, engine.now_ns())
         engine.keep_in_parts(records)
         await self._settled()

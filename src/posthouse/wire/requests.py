@@ -330,9 +330,7 @@ class Ask(msgspec.Struct, array_like=True, tag=50, gc=False):
 Put: TypeAlias = PutEach | PutMany | PutOne
 Request: TypeAlias = (
     Declare
-    | PutEach
-    | PutMany
-    | PutOne
+    | Put
     | Get
     | AckEach
     | AckMany
@@ -345,27 +343,5 @@ Request: TypeAlias = (
     | Ask
 )
 FromClient: TypeAlias = (
-    Hello
-    | Seen
-    | Ping
-    | Goodbye
-    | Cancel
-    | Declare
-    | PutEach
-    | PutMany
-    | PutOne
-    | Get
-    | Subscribe
-    | Credit
-    | Unsubscribe
-    | Returned
-    | AckEach
-    | AckMany
-    | Nack
-    | Reject
-    | GiveBack
-    | Renew
-    | Commit
-    | Publish
-    | Ask
+    Hello | Seen | Ping | Goodbye | Cancel | Subscribe | Credit | Unsubscribe | Returned | Request
 )

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from posthouse.backends.sqlite.bell import EVERYTHING, Bell, clean
 from posthouse.backends.sqlite.books import pack, runs, unpack
-from posthouse.backends.sqlite.pace import Pace
 from posthouse.backends.sqlite.yields import SLOTS, Yields, yielded
-from posthouse.core.limits import Rate
+from posthouse.core.limits import Pace, Rate
 
 RATES = ["1/s", "10/s", "100/s", "5/min", "1/h", "1000/10min"]
 

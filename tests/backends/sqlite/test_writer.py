@@ -16,24 +16,28 @@ from posthouse.testing.cases.base import drain, soon, take, waits
 from tests.backends.sqlite.places import opened
 
 
+def count_begun(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that grows with each transaction: it begins and commits patiently."""
+    begun: list[str] = []
+
+    def counting(call: Callable[[], Any], path: str, timeout_s: float, *rest: Any) -> Any:
+        begun.append(path)
+        return opening.patiently(call, path, timeout_s, *rest)
+
+    monkeypatch.setattr(writer, "patiently", counting)
+    return begun
+
+
 async def test_calls_that_wait_share_a_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = 0
-    patiently = opening.patiently
-
-    def counting(call: Callable[[], Any], path: str, timeout_s: float, *rest: Any) -> Any:
-        nonlocal begun
-        begun += 1
-        return patiently(call, path, timeout_s, *rest)
-
     async with opened(tmp_path / "q.db") as broker:
         queue = broker.queue("q")
         await queue.put("first")
-        monkeypatch.setattr(writer, "patiently", counting)
+        begun = count_begun(monkeypatch)
         ids = await asyncio.gather(*(queue.put(number) for number in range(500)))
     assert ids == sorted(set(ids))
-    assert begun < 50, "each transaction begins and commits patiently"
+    assert len(begun) < 50, "each transaction begins and commits patiently"
 
 
 async def test_one_refused_call_does_not_fail_the_others(tmp_path: Path) -> None:
@@ -204,23 +208,15 @@ async def test_the_wal_stays_small(tmp_path: Path) -> None:
 async def test_a_put_and_who_waits_for_it_are_one_commit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun = 0
-    patiently = opening.patiently
-
-    def counting(call: Callable[[], Any], path: str, timeout_s: float, *rest: Any) -> Any:
-        nonlocal begun
-        begun += 1
-        return patiently(call, path, timeout_s, *rest)
-
     async with opened(tmp_path / "q.db") as broker:
         queue = broker.queue("q")
         waiting = [asyncio.create_task(queue.get()) for _ in range(50)]
         await waits(queue)  # they wait in the writer by now
-        monkeypatch.setattr(writer, "patiently", counting)
+        begun = count_begun(monkeypatch)
         await queue.put_many(range(50))
         found = [(await soon(task)).body for task in waiting]
     assert found == list(range(50))
-    assert begun <= 6, "BEGIN and COMMIT of the put, and of the end"
+    assert len(begun) <= 6, "BEGIN and COMMIT of the put, and of the end"
 
 
 async def test_a_call_cancelled_before_it_began_is_not_done(tmp_path: Path) -> None:

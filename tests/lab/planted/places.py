@@ -44,10 +44,8 @@ PLACES: Final[tuple[Bug, ...]] = (
         "a rate lets two seconds' worth be taken at once",
         (
             Edit(
-                "        self._burst_ns = int((burst - 1) * self._interval_ns)\n"
-                "        self._next_ns = 0\n",
-                "        self._burst_ns = int((2 * burst - 1) * self._interval_ns)\n"
-                "        self._next_ns = 0\n",
+                "        self._burst_ns = int((burst - 1) * self._interval_ns)\n",
+                "        self._burst_ns = int((2 * burst - 1) * self._interval_ns)\n",
             ),
         ),
         SCHEDULE,
@@ -56,8 +54,8 @@ PLACES: Final[tuple[Bug, ...]] = (
         "what a rate did not use is saved up",
         (
             Edit(
-                "        self._next_ns = max(self._next_ns, now_ns) + self._interval_ns\n",
-                "        self._next_ns = (self._next_ns or now_ns) + self._interval_ns\n",
+                "        return max(next_ns, now_ns) + count * self._interval_ns\n",
+                "        return (next_ns or now_ns) + count * self._interval_ns\n",
             ),
         ),
         SCHEDULE,

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from posthouse.backends.sqlite.pace import Pace
 from posthouse.backends.sqlite.schema import COUNTS, TALLIES
 from posthouse.bodies import decode_headers
+from posthouse.core.limits import Pace
 from posthouse.model import (
     DEFAULT_MAX_BYTES_LOG,
     FOREVER_NS,

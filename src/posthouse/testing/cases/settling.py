@@ -151,8 +151,7 @@ class SettlingCases(Cases):
         queue = broker.queue("q", visibility_timeout=3600)
         await queue.put(1)
         await (await take(queue)).extend(SHORT_S)
-        again = await redelivered(queue)
-        assert again.attempts == 2
+        assert (await redelivered(queue)).attempts == 2
 
     async def test_part_of_a_batch(self, broker: Broker) -> None:
         queue = broker.queue("q", visibility_timeout=3600)
