@@ -11,7 +11,9 @@ from posthouse.cli.bar import opening_bar
 
 def shown(*, terminal: bool, patience_s: float) -> str:
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=80)
+    # Whatever terminal the tests themselves run in: a bar moves in none that is "dumb".
+    environment = {"TERM": "xterm"}
+    console = Console(file=screen, force_terminal=terminal, width=80, _environ=environment)
     with opening_bar(console, patience_s) as progress:
         progress(3, 12)
     return screen.getvalue()
