@@ -11,7 +11,17 @@ from posthouse.core.replay import Replay
 from posthouse.core.state import BrokerState, deadline_of
 from posthouse.errors import BrokerBug, LeaseExpired, QueueFull
 from posthouse.model import FOREVER_NS, QueuePolicy, Retry
-from posthouse.records import Declared, Delivered, Entry, Moved, Opened, Put, Record, Settled
+from posthouse.records import (
+    Declared,
+    Delivered,
+    Entry,
+    Moved,
+    Opened,
+    Put,
+    Record,
+    Returned,
+    Settled,
+)
 
 
 def make(policy: QueuePolicy | None = None) -> tuple[BrokerState, QueueState]:
@@ -203,6 +213,20 @@ def test_replay_of_what_is_not_known() -> None:
     replay.apply(Opened(4, 1_000))
     assert replay.epoch == 4
     assert replay.finish(10) == [Opened(4, 10)]  # something was held: it has been judged now
+
+
+def test_a_carried_message_is_as_it_was_when_it_was_carried() -> None:
+    """What stands in the log before that may be half of it: its first segment is gone."""
+    state = BrokerState()
+    replay = Replay(state)
+    entry: Entry = (2_000, 2, b"", b"", None)
+    replay.apply(Declared(1, "q", QueuePolicy(retry=Retry(max_attempts=1))))
+    replay.apply(Delivered(1, [2_000], [1]))
+    replay.apply(Returned(1, [2_000], [0], [9_000]))
+    replay.apply(Put(1, 0, 0, [entry], carried=True))
+    assert replay.finish(100) == [], "nothing was in flight"
+    queue = state.by_name["q"]
+    assert queue.take_one(100, 200, 1) == (1, entry, 1), "it waits, never delivered"
 
 
 def test_what_was_judged_is_not_judged_again() -> None:

@@ -106,8 +106,14 @@ class Replay:
         shelf.entries.update([(entry[0], entry) for entry in entries])
         numbers = self._state.numbers
         numbers.last_id = max(numbers.last_id, entries[-1][0])
-        if record.carried:  # their ranks were given out, by records that may be gone
+        if record.carried:
+            # Their ranks were given out, by records that may be gone. And what is known of them
+            # so far may be half of it: what stands next in the log is the whole.
             numbers.last_id = max(numbers.last_id, *map(rank_of, entries))
+            for entry in entries:
+                shelf.attempts.pop(rank_of(entry), None)
+                shelf.held.discard(rank_of(entry))
+                shelf.due_ns.pop(entry[0], None)
         self._state.producers.note(record.producer, record.sequence, len(entries), entries[0][0])
         dedup = self._state.queues[record.queue].dedup
         for entry in entries:
