@@ -236,7 +236,8 @@ class Rebuild:
         for number, shelf in self._shelves.items():
             self._fill(self._queue(number), shelf, now_ns)
         records: list[Record] = []
-        for number, shelf in self._shelves.items():
+        # In the order of their numbers: a dead-letter queue may get its own here.
+        for number, shelf in sorted(self._shelves.items()):
             records += bury_exhausted(self._state, self._queue(number), shelf.held, now_ns)
         if any(shelf.held for shelf in self._shelves.values()):
             records.append(Opened(self.epoch if epoch is None else epoch, now_ns))

@@ -187,7 +187,8 @@ class Replay:
             queue.opened_with = queue.live
             self._fill(queue, shelf, entries, now_ns)
             queue.dedup.replayed(now_ns)
-        for number, shelf in self._shelves.items():
+        # In the order of their numbers: a dead-letter queue may get its own here.
+        for number, shelf in sorted(self._shelves.items()):
             queue = self._state.queues[number]
             records += bury_exhausted(self._state, queue, shelf.held, now_ns)
         if any(shelf.held for shelf in self._shelves.values()):
