@@ -23,6 +23,7 @@ from posthouse.errors import PosthouseError, StorageFull
 from posthouse.journal.codec import size_bound
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.journal.group import Group
+from posthouse.journal.rounds import Rounds, Usage
 from posthouse.lane import Lane
 from posthouse.paging import Pager
 from posthouse.records import Entry, Put, Record
@@ -57,6 +58,7 @@ class Compactor:
         self._task: asyncio.Task[None] | None = None
         self._stopped = self._journal.options.compact_bytes_s == 0
         self._step_bytes = min(STEP_BYTES, self._journal.options.segment_bytes // 16)
+        self._rounds = Rounds(self._journal.options, self._journal.live, self._usage)
         self._seen = 0
         self._journal.on_turn = self.look
 
@@ -69,7 +71,7 @@ class Compactor:
     def look(self) -> None:
         """Begin to work if there is need."""
         self._seen = 0
-        if self._task is None and not self._stopped and self._next() is not None:
+        if self._task is None and not self._stopped and self._rounds.next() is not None:
             self._task = self._loop.create_task(self._work())
 
     def stop(self) -> None:
@@ -78,26 +80,15 @@ class Compactor:
         if self._task is not None:
             self._task.cancel()
 
-    def _next(self) -> int | None:
-        """The segment to compact; None if there is no need."""
-        journal, live = self._journal, self._journal.live
-        segment = live.needed_from()
-        # A file that is being written and one before it are always there.
-        if live.newest - segment < 2:
-            return None
-        there = live.live_in(segment)
-        if not there:
-            return None
-        options = journal.options
-        if there < options.compact_share * live.put_in(segment):
-            return segment
+    def _usage(self) -> Usage:
         queues = self._state.queues.values()
-        lives = sum(queue.size_bytes + MESSAGE_BYTES * queue.live for queue in queues)
-        return segment if journal.segments_bytes() > 2 * lives + options.segment_bytes else None
+        return self._journal.usage(
+            sum(queue.size_bytes + MESSAGE_BYTES * queue.live for queue in queues)
+        )
 
     async def _work(self) -> None:
         try:
-            while (segment := self._next()) is not None and not self._stopped:
+            while (segment := self._rounds.next()) is not None and not self._stopped:
                 before = self._journal.live.live_in(segment)
                 await self._compact(segment)
                 if self._journal.live.live_in(segment) >= before:

@@ -14,7 +14,11 @@ import pytest
 import posthouse
 from posthouse.journal.log import LogOptions
 from posthouse.testing.cases.base import drain, soon
+from posthouse.testing.clock import START_NS
+from posthouse.testing.simdisk import SimDisk
+from posthouse.testing.simloop import SimLoop
 from tests.journal.rebuilding import image_of, rebuilt, replayed
+from tests.lab.disk.lives import open_broker
 
 SEGMENT = 65536
 SMALL: dict[str, Any] = {"segment_bytes": SEGMENT, "spares": 0, "compact_bytes_s": 1 << 40}
@@ -120,6 +124,38 @@ async def test_any_mix_stays_within_the_bound_and_is_kept(tmp_path: Path, seed: 
     assert rebuilt(image, log_options, now).state == replayed(image, log_options, now).state
     async with posthouse.open(str(directory), **options) as broker:
         assert await drain(broker.queue("q")) == expected
+
+
+@pytest.mark.parametrize("body_bytes", [25_000, 30_000, 31_000, 32_000, 33_000])
+@pytest.mark.parametrize("count", [5, 12, 40])
+def test_bodies_that_do_not_pack_are_not_copied_for_ever(body_bytes: int, count: int) -> None:
+    disk, loop = SimDisk(), SimLoop(1, start_ns=START_NS)
+    options = LogOptions(segment_bytes=SEGMENT, cache_bytes=0, marker_idle_s=0.01)
+
+    async def main() -> None:
+        broker = await open_broker(disk, options, loop, random.Random(1))
+        for number in range(count):
+            await broker.queue(f"old{number % 4}").put(b"%05d" % number + b"x" * body_bytes)
+        await _churn(broker.queue("busy"), 12)
+        await asyncio.sleep(60)
+        before = disk.count
+        await asyncio.sleep(600)
+        assert disk.count == before  # and not a write each 1.5 ms
+        # It rests only until there is something to gain again.
+        names = [f"old{number}" for number in range(4)]
+        for name in names[1:]:
+            await drain(broker.queue(name))
+        await _churn(broker.queue("busy"), 1)
+        await asyncio.sleep(60)
+        log_bytes = sum(len(data) for path, data in disk.image().items() if path.endswith(".seg"))
+        lives = (await broker.queue("old0").stats()).size_bytes
+        assert log_bytes <= 2 * lives + 2 * SEGMENT
+        await broker.close()
+
+    try:
+        loop.run(main())
+    finally:
+        loop.close()
 
 
 async def test_what_is_settled_while_it_is_copied_stays_settled(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from posthouse.journal.group import Group
 from posthouse.journal.idle import Timer
 from posthouse.journal.log import Log
 from posthouse.journal.protocol import Journal
+from posthouse.journal.rounds import Usage
 from posthouse.journal.writer import Writer
 from posthouse.records import (
     Bound,
@@ -256,6 +257,16 @@ class LogJournal(GroupCommit):
         """What the log's segments take on disk, about; spares are not among them."""
         options, live = self.options, self.live
         return (live.newest - live.oldest) * options.segment_bytes + self._room.size_bytes
+
+    def usage(self, lives_bytes: int) -> Usage:
+        """What the log takes, when what lives in it comes to so much."""
+        live = self.live
+        gone = live.needed_from() - live.oldest  # on their way out
+        return Usage(
+            log=self.segments_bytes() - gone * self.options.segment_bytes,
+            written=self._room.written,
+            lives=lives_bytes,
+        )
 
     def submit(
         self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]

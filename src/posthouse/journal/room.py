@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from posthouse.journal.codec import size_bound
 from posthouse.journal.format import (
     FRAME_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -63,6 +64,7 @@ class Room:
         live: messages whose settlement room is reserved.
         pending: bytes of sealed groups that are not durable yet.
         catalog_bytes: what the catalog takes at the beginning of each segment.
+        written: bytes of all sealed groups so far, but for what was carried.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Room:
         self.live = 0
         self.pending = 0
         self.catalog_bytes = 0
+        self.written = 0
 
     @property
     def reserve(self) -> int:
@@ -125,12 +128,15 @@ class Room:
         """A group of at most this size was sealed."""
         self.left -= size_bytes
         self.pending += size_bytes
+        self.written += size_bytes
 
     def count(self, records: Iterable[Record]) -> None:
         """A group of these records was sealed: the settlements it will need, or that it is."""
         for record in records:
             if isinstance(record, Put):
-                if not record.carried:
+                if record.carried:
+                    self.written -= size_bound(record)
+                else:
                     self.live += len(record.entries)
             elif isinstance(record, Copied):
                 self.live += 1
