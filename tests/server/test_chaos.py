@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,17 @@ async def test_a_lease_that_ran_out_beside_a_reset_is_counted(proxy: ChaosProxy)
         proxy.reset()
         again = await queue.get(timeout=20)
         assert again.attempts == 2
+
+
+async def test_a_delay_never_ends_early_however_long_the_greeting_took(
+    served: ServedBroker, proxy: ChaosProxy
+) -> None:
+    for number in range(6):
+        proxy.weather(delay_s=0.1)  # another one in each direction: a random one for each piece
+        async with posthouse.open(proxy.url) as broker:
+            proxy.weather()
+            queue = broker.queue(f"q{number}")
+            begun = time.monotonic()
+            await queue.put("later", delay=0.06)
+            assert (await soon(queue.get())).body == "later"
+            assert time.monotonic() - begun >= 0.06

@@ -16,7 +16,6 @@ from posthouse.errors import BadArgument
 from posthouse.records import Traits
 from posthouse.server import Limits
 from posthouse.server.address import listen_unix, parse_address
-from posthouse.server.notify import notify
 from posthouse.testing.cases.base import soon
 from posthouse.testing.serving import ServedBroker, serve
 from posthouse.wire import requests
@@ -315,14 +314,3 @@ def test_a_unix_socket_where_none_can_be(tmp_path: Path) -> None:
     for place in ("missing/socket", "file/socket"):
         with pytest.raises(BadArgument, match="cannot listen at .*directory"):
             listen_unix(str(tmp_path / place))
-
-
-def test_telling_systemd(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-        receiver.bind(str(tmp_path / "notify"))
-        assert notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        assert receiver.recv(100) == b"READY=1"
-    assert not notify("READY=1", {})
-    assert not notify("READY=1", {"NOTIFY_SOCKET": str(tmp_path / "gone")})

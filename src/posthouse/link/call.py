@@ -60,6 +60,20 @@ class Call:
             if not future.done():
                 future.set_result(value)
 
+    def resolve_run(self, part: int, first: int, count: int) -> None:
+        """Tell those who wait for ``count`` parts: numbers, from ``first`` on."""
+        futures = self.futures
+        for number, future in enumerate(futures[part : part + count], first):
+            if future is not None:
+                self.left -= 1
+                if not future.done():
+                    future.set_result(number)
+        futures[part : part + count] = [None] * len(futures[part : part + count])
+
+    def part_of(self, future: asyncio.Future[Any]) -> int:
+        """The part that is waited for by ``future``; -1: it is answered."""
+        return self.futures.index(future) if future in self.futures else -1
+
     def refuse(self, part: int, error: BaseException) -> None:
         """Raise an error from whoever waits for a part."""
         future = self.futures[part] if part < len(self.futures) else None

@@ -5,7 +5,10 @@ Invariants:
 1. ``outstanding`` holds, in the order of their numbers, all requests that are not wholly answered;
    a new connection begins with them.
 2. All that is said in one turn of the loop goes out in one write: plain puts to one queue, and
-   acks of one queue, in one message.
+   acks of one queue, in one message. Only when that is much already, it goes out before: the
+   server then works on it while the program says the rest.
+3. While a message of puts is open (``_puts``), what a put looks at first holds: the handle may
+   be used, in this loop, and there is room. It is closed before anything else is said or undone.
 """
 
 from __future__ import annotations
@@ -32,21 +35,19 @@ from posthouse.link.held import Holdings
 from posthouse.link.keeper import Keeper
 from posthouse.link.line import Line
 from posthouse.link.options import LinkOptions, Place
+from posthouse.link.run import MOST_RUN, Run
 from posthouse.wire.answers import Welcome
 from posthouse.wire.requests import (
     AckEach,
     Cancel,
     Get,
     GiveBack,
-    PutEach,
     Renew,
     Seen,
     Subscribe,
     Unsubscribe,
 )
 
-MOST_RUN: Final = 5_000
-MOST_RUN_BYTES: Final = 1024 * 1024
 SEEN_STEP: Final = 64
 SEEN_BYTES: Final = 1024 * 1024
 
@@ -94,9 +95,8 @@ class Calls:
         self._sequence = 1
         self._out: list[Any] = []
         self._scheduled = False
-        self._puts: Call | None = None
+        self._puts: Run | None = None
         self._acks: Call | None = None
-        self._run_bytes = 0
         self._renewals: list[tuple[str, int, int]] = []
         self._flight_bytes = 0
         self._flight_calls = 0
@@ -142,6 +142,19 @@ class Calls:
             or self.crowded()
         )
 
+    def open_run(self, queue: str) -> Run | None:
+        """The message that plain puts to a queue may be added to with no other look, if any."""
+        run = self._puts
+        if (
+            run is None
+            or run.queue != queue
+            or get_ident() != self.thread
+            or self.failure is not None
+            or self._away is not None
+        ):
+            return None
+        return run
+
     def crowded(self) -> bool:
         """Whether any call has to wait until others are answered: so many are under way."""
         assert self.welcome is not None
@@ -176,7 +189,7 @@ class Calls:
 
     def call(self, message: Any, restart: Restart, size_bytes: int = 0) -> Call:
         """Make a request: its number is filled in. One future, part 0."""
-        self._puts = self._acks = None
+        self._end_runs()
         call = self._begin(message, restart)
         call.futures.append(self.loop.create_future())
         call.size_bytes = size_bytes
@@ -185,51 +198,52 @@ class Calls:
 
     def tell(self, message: Any, restart: Restart = "lease") -> None:
         """Make a request whose outcome nobody waits for."""
-        self._puts = self._acks = None
+        self._end_runs()
         self._begin(message, restart)
 
     def _begin(self, message: Any, restart: Restart) -> Call:
+        call = Call(message, restart)
+        self._tell(call)
+        return call
+
+    def _tell(self, call: Call) -> None:
+        message = call.message
         message.id = number = self._next
         self._next = number + 1
-        call = Call(message, restart)
         self.outstanding[number] = call
-        if restart == AGAIN:
+        if call.restart == AGAIN:
             self._flight_calls += 1
         self._out.append(message)
         self._schedule()
-        return call
 
     def sequences(self, count: int) -> int:
         """Numbers for so many puts; the first one."""
+        self._end_runs()
         first = self._sequence
         self._sequence = first + count
         return first
 
-    def put(self, queue: str, kind: int, body: bytes) -> tuple[asyncio.Future[int], Call, int]:
-        """A plain put, with the others of this turn: (what to await, and its part of a call)."""
+    def begin_run(self, queue: str) -> Run:
+        """A message that plain puts to a queue may be added to, in this turn."""
+        self._end_runs()
+        self._puts = run = Run(queue, self._sequence, self.loop, self._say_run)
+        self._tell(run)
+        return run
+
+    def _say_run(self) -> None:
+        self._end_runs()
+        if self._line is not None and not self._line.paused:
+            self._say_out()
+
+    def _end_runs(self) -> None:
+        """Nothing more is added to what was said in this turn."""
+        self._acks = None
         run = self._puts
-        if (
-            run is None
-            or run.message.queue != queue
-            or len(run.futures) >= MOST_RUN
-            or self._run_bytes > MOST_RUN_BYTES
-        ):
-            self._puts = run = self._begin(PutEach(0, queue, self._sequence, [], []), AGAIN)
-            run.left = 0
-            self._run_bytes = 0
-        message = run.message
-        size = len(body)
-        self._run_bytes += size
-        run.size_bytes += size
-        self._flight_bytes += size
-        self._sequence += 1
-        message.kinds.append(kind)
-        message.bodies.append(body)
-        future: asyncio.Future[int] = self.loop.create_future()
-        futures = run.futures
-        futures.append(future)
-        run.left += 1
-        return future, run, len(futures) - 1
+        if run is not None:
+            self._puts = None
+            run.left = len(run.futures)
+            self._sequence += run.left
+            self._flight_bytes += run.size_bytes
 
     def ack(self, queue: str, token: int, message_id: int, *, durable: bool) -> asyncio.Future[Any]:
         """A settlement, with the others of this turn."""
@@ -255,7 +269,7 @@ class Calls:
 
     def subscribe(self, message: Subscribe, feed: Pushed) -> int:
         """Begin a subscription; its number."""
-        self._puts = self._acks = None
+        self._end_runs()
         message.id = number = self._next
         self._next = number + 1
         self.feeds[number] = feed
@@ -271,6 +285,7 @@ class Calls:
 
     def abandon(self, call: Call, part: int = 0) -> None:
         """Whoever waited for it is cancelled: stop it if it is not done."""
+        self._end_runs()
         number = call.message.id
         if self.outstanding.get(number) is not call:
             return
@@ -284,6 +299,7 @@ class Calls:
 
     def stop(self, call: Call, instead: Exception) -> None:
         """Stop waiting for what is not done; ``instead`` is raised from those who wait for it."""
+        self._end_runs()
         number = call.message.id
         if self.outstanding.get(number) is not call:
             return
@@ -308,7 +324,10 @@ class Calls:
 
     def _flush(self) -> None:
         self._scheduled = False
-        self._puts = self._acks = None
+        self._say_out()
+
+    def _say_out(self) -> None:
+        self._end_runs()
         line = self._line
         if line is None:
             self._out.clear()  # a new connection begins with what is outstanding

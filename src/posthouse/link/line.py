@@ -15,15 +15,17 @@ from posthouse.errors import (
     ProtocolError,
 )
 from posthouse.link.options import Place
+from posthouse.link.scratch import scratch
 from posthouse.wire.answers import Refused, Welcome
 from posthouse.wire.connection import ClientSide, encode, encode_all
 from posthouse.wire.format import VERSION
 from posthouse.wire.requests import Hello
 
-WRITE_HIGH_BYTES = 1024 * 1024
+WRITE_HIGH_BYTES = 64 * 1024
+"""uvloop writes at once when more than this is to be said, else at the end of the loop's turn."""
 
 
-class Line(asyncio.Protocol):
+class Line(asyncio.BufferedProtocol):
     """A socket to a server, from its hello on.
 
     Attributes:
@@ -46,7 +48,7 @@ class Line(asyncio.Protocol):
         self._hello = hello
         self._hear = hear
         self._pending = 0
-        self._side = ClientSide()
+        self._side = ClientSide(scratch=scratch())
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -56,14 +58,18 @@ class Line(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         transport.write(encode(self._hello))
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where bytes are to be put."""
+        return self._side.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self.lost.done():
             return
         self.heard_s = self._loop.time()
-        self._pending += len(data)
+        self._pending += nbytes
         try:
-            messages = self._side.receive(data)
+            messages = self._side.received(nbytes)
         except ProtocolError as error:
             self.abort(error)
             return

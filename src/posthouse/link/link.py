@@ -114,8 +114,9 @@ class Link(Calls):
         line, welcome = await connect(
             self.loop, self.place, first, self.hear, timeout_s, self.access
         )
-        # The server's clock was read between the two.
-        self._offset_ns = welcome.now_ns - (began_ns + time.monotonic_ns()) // 2
+        # The server read its clock after that, so this is never behind it: what is delayed may
+        # come late by what the greeting took, and never early.
+        self._offset_ns = welcome.now_ns - began_ns
         self.welcome = welcome
         self._begin_line(line, welcome, again=known is not None)
         return line
@@ -128,7 +129,7 @@ class Link(Calls):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        self._puts = self._acks = None
+        self._end_runs()
         if not again:
             return
         resumed = welcome.resumed
@@ -228,6 +229,7 @@ class Link(Calls):
         self._refuse_outstanding(text)
 
     def _refuse_outstanding(self, text: str) -> None:
+        self._end_runs()
         for call in list(self.outstanding.values()):
             if call.sent and call.restart not in ("repeat", "lease"):
                 error: PosthouseError = UnknownOutcome(
@@ -294,6 +296,7 @@ class Link(Calls):
 
     async def _finish_all(self, closed: BrokerClosed) -> None:
         """Wait for puts and settlements that are being written; stop all else."""
+        self._end_runs()
         for number, call in list(self.outstanding.items()):
             if call.restart == "repeat":
                 call.abandoned = True

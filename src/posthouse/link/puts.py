@@ -9,6 +9,7 @@ from posthouse.errors import BadArgument, MessageTooLarge, QueueShutDown
 from posthouse.link.base import PortBase
 from posthouse.link.call import AGAIN, Call
 from posthouse.link.commit import Owned
+from posthouse.link.run import Run
 from posthouse.model import (
     MAX_BATCH_BYTES,
     MAX_BATCH_MESSAGES,
@@ -57,29 +58,41 @@ class PutPort(PortBase):
     ) -> tuple[int, None]:
         """See the contract."""
         link = self._link
-        self._check_open()
         if len(body) > MAX_BODY_BYTES or headers:
+            self._check_open()
             _check_size(body, headers)
-        if self._declaring is not None:
-            await self._ready()
-        if link.full():
-            await link.room()
-        if timeout_s is None and traits is None and not headers and self._shut is None:
-            future, run, part = link.put(self._name, kind, body)
-            if part == 0:
-                self._putting.add(run)
+        plain = timeout_s is None and traits is None and not headers
+        run = None
+        if plain and self._declaring is None and self._shut is None:
+            run = link.open_run(self._name)
+        if run is None:
+            self._check_open()
+            if self._declaring is not None:
+                await self._ready()
+            if link.full():
+                await link.room()
+            if plain and self._shut is None:
+                run = link.open_run(self._name) or self._begin_run()
+        if run is not None:
+            future = run.add(kind, body)
             try:
                 return await future, None
             except asyncio.CancelledError:
-                link.abandon(run, part)
+                part = run.part_of(future)
+                if part >= 0:
+                    link.abandon(run, part)
                 raise
-            finally:
-                if run.left <= 0:
-                    self._putting.discard(run)
         if timeout_s is not None:
             check_seconds("timeout", timeout_s)
         message = PutOne(0, self._name, link.sequences(1), kind, body, headers, traits, timeout_s)
         return await self._placed(link.call(message, AGAIN, len(body))), None
+
+    def _begin_run(self) -> Run:
+        run = self._link.begin_run(self._name)
+        # Those that are answered need not be stopped any more.
+        self._putting = {call for call in self._putting if call.left > 0}
+        self._putting.add(run)
+        return run
 
     async def put_many_waiting(
         self,

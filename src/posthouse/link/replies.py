@@ -35,8 +35,7 @@ def _placed(link: Hearing, message: answers.Placed) -> None:
     if call is None:
         return
     if isinstance(call.message, PutEach):
-        for number in range(message.count):
-            call.resolve(message.part + number, message.first + number)
+        call.resolve_run(message.part, message.first, message.count)
     else:
         call.resolve(0, message.first)
     link.part_done(call)

@@ -34,6 +34,8 @@ class TakePort(PortBase):
         """Never now."""
         return
 
+    take_one_from_disk = take_one
+
     def take_many(self, most: int, most_bytes: int, lease_ns: int) -> None:
         """Never now."""
         return

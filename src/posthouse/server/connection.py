@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol, cast
 
 from posthouse.access.rights import Rights
 from posthouse.errors import AuthenticationFailed, BadArgument, PosthouseError, ProtocolError
+from posthouse.link.scratch import scratch
 from posthouse.server import asks, puts, settles, takes
 from posthouse.server.admission import Admission
 from posthouse.server.limits import Limits
@@ -38,10 +39,10 @@ class House(Protocol):
     ) -> Welcome | Refused: ...
     def left(self, connection: Connection, *, goodbye: bool) -> None: ...
     def starved(self, queue: str, member: Member) -> None: ...
-    def full(self) -> bool: ...
+    def closed_because(self) -> str: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """A client's socket. For `Line` see `member`.
 
     Attributes:
@@ -83,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._admitting: asyncio.Task[None] | None = None
         self._house = house
         self._loop = loop
-        self._side = ServerSide(house.limits.frame_bytes)
+        self._side = ServerSide(house.limits.frame_bytes, scratch())
         self._transport: asyncio.Transport | None = None
         self._out: list[object] = []
         self._out_soon = False
@@ -104,17 +105,21 @@ class Connection(asyncio.Protocol):
         transport.set_write_buffer_limits(high=limit, low=limit // 4)
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "unix"
-        if self._house.full():
-            self.refuse("the server has as many connections as it may have; try again later")
+        if why := self._house.closed_because():
+            self.refuse(why)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where bytes are to be put."""
+        return self._side.space()
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes came."""
         if self.closing:
             return
         self.heard_s = self._loop.time()
         self._out_soon = True  # what is said below goes out in one write
         try:
-            messages = self._side.receive(data)
+            messages = self._side.received(nbytes)
             for message in messages:
                 self._handle(message)
             if self._house.limits.requests_per_s is not None:

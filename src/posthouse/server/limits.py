@@ -19,7 +19,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         output_bytes: answers that a client has not taken; beyond that it is not read from, and
             nothing is pushed to it.
         memory_bytes: all clients' unfinished frames and unanswered puts together; beyond that
-            clients with unfinished frames are not read from, and nobody new is let in.
+            clients with unfinished frames are not read from, and nobody new is let in. When that
+            lasts longer than ``write_s``, those that hold the most are cut off, one a second.
         requests_per_s: messages a second from one connection, up to a second's worth at once
             (None: no limit); who is faster is read from later.
         subscriptions: of one client.

@@ -10,7 +10,9 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from posthouse.core.producers import FIRST_PRODUCER
@@ -23,6 +25,8 @@ from posthouse.wire import failures
 from posthouse.wire.answers import Delivered, Done, Reply
 from posthouse.wire.requests import Cancel, Seen
 
+logger = logging.getLogger("posthouse.server")
+
 
 class Line(Protocol):
     """The connection that a member has at the moment."""
@@ -30,6 +34,7 @@ class Line(Protocol):
     @property
     def takes(self) -> bool: ...
     def send(self, message: object) -> None: ...
+    def flush(self) -> None: ...
     def check_flow(self) -> None: ...
 
 
@@ -164,6 +169,12 @@ class Member:
         if line is not None:
             line.send(message)
 
+    def flush(self) -> None:
+        """Write what is to be said now, and not in the loop's next turn."""
+        line = self.line
+        if line is not None:
+            line.flush()
+
     def reply(self, reply: Reply) -> None:
         """Answer a request, or a part of it."""
         kept = self.kept.get(reply.of)
@@ -179,14 +190,18 @@ class Member:
         waiting = self._groups.get(group)
         if waiting is None:
             waiting = self._groups[group] = []
-            future = asyncio.ensure_future(port.durable(group))
-            future.add_done_callback(lambda done: self._committed(group, done))
+            port.tell(group, partial(self._committed, group))
         waiting.append((reply, size))
         self.flight_bytes += size
 
-    def _committed(self, group: Group, done: asyncio.Future[None]) -> None:
-        waiting = self._groups.pop(group)
-        error = asyncio.CancelledError() if done.cancelled() else done.exception()
+    def _committed(self, group: Group, error: BaseException | None) -> None:
+        try:
+            self._answer(self._groups.pop(group), error)
+        except Exception:
+            # The journal that tells this has others to tell.
+            logger.exception("session %d (%s) could not be answered", self.number, self.name)
+
+    def _answer(self, waiting: list[tuple[Reply, int]], error: BaseException | None) -> None:
         for reply, size in waiting:
             self.flight_bytes -= size
             if error is None:
@@ -195,8 +210,12 @@ class Member:
                 first = getattr(reply, "part", 0)
                 for part in range(first, first + getattr(reply, "count", 1)):
                     self.reply(failures.failed(reply.of, part, error))
-        if self.line is not None:
-            self.line.check_flow()
+        line = self.line
+        if line is not None:
+            # Now: who puts one after the other waits for nothing else, and what is delivered
+            # of it can go out behind.
+            line.flush()
+            line.check_flow()
 
     def done(self, number: int, part: int = 0, count: int = 1) -> None:
         """Answer Done."""

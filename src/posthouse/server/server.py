@@ -19,6 +19,7 @@ from posthouse.server.address import Address, listen_unix, parse_address
 from posthouse.server.admission import Admission
 from posthouse.server.connection import Connection
 from posthouse.server.limits import Limits
+from posthouse.server.listener import stop_listening
 from posthouse.server.member import Member
 from posthouse.server.subscription import Subscription, Subscriptions
 from posthouse.session import Session
@@ -31,6 +32,7 @@ logger = logging.getLogger("posthouse.server")
 TICK_S = 1.0
 BACKLOG = 1024
 RECALL_S = 1.0
+LEAVING = "the server is shutting down; try again later"
 
 
 class Server:
@@ -61,6 +63,7 @@ class Server:
         self.limits = limits or Limits()
         self.addresses: list[Address] = []
         self.short_of_memory = False
+        self._short_since_s = 0.0
         self.leaving = False
         self.failed = asyncio.Event()
         self._empty = asyncio.Event()
@@ -107,7 +110,9 @@ class Server:
         contexts = [self._context(address) for address in parsed]
         try:
             for address, context in zip(parsed, contexts, strict=True):
-                await self._listen(address, context)
+                await self._bind(address, context)
+            for listener in self._listeners:
+                await listener.start_serving()
         except BaseException:
             await self._stop_listening()
             raise
@@ -120,12 +125,19 @@ class Server:
         admission = self.admission or Admission(None, None, None)
         return admission.check_listen(address.host, tls=address.tls, unsafe=self._unsafe)
 
-    async def _listen(self, address: Address, context: ssl.SSLContext | None) -> None:
+    async def _bind(self, address: Address, context: ssl.SSLContext | None) -> None:
+        # Begun later: who is cancelled while asyncio begins has no listener to close.
         if address.path:
             bound = listen_unix(address.path)
-            found = os.stat(address.path)
-            self._sockets[address.path] = (found.st_dev, found.st_ino)
-            listener = await self._loop.create_unix_server(self._come, sock=bound, backlog=BACKLOG)
+            try:
+                found = os.stat(address.path)
+                self._sockets[address.path] = (found.st_dev, found.st_ino)
+                listener = await self._loop.create_unix_server(
+                    self._come, sock=bound, backlog=BACKLOG, start_serving=False
+                )
+            except BaseException:
+                bound.close()
+                raise
             self._listeners.append(listener)
             self.addresses.append(address)
             return
@@ -137,6 +149,7 @@ class Server:
             backlog=BACKLOG,
             ssl=context,
             ssl_handshake_timeout=timeout_s,
+            start_serving=False,
         )
         self._listeners.append(listener)
         port = listener.sockets[0].getsockname()[1]
@@ -148,11 +161,15 @@ class Server:
         self._connections.add(connection)
         return connection
 
-    def full(self) -> bool:
-        """Whether nobody else may come."""
-        return (
-            self.leaving or self.short_of_memory or len(self._connections) > self.limits.connections
-        )
+    def closed_because(self) -> str:
+        """Why nobody else may come; empty: they may."""
+        if self.leaving:
+            return LEAVING
+        if self.short_of_memory:
+            return "the server is short of memory; try again later"
+        if len(self._connections) > self.limits.connections:
+            return "the server has as many connections as it may have; try again later"
+        return ""
 
     # clients
 
@@ -161,7 +178,7 @@ class Server:
     ) -> Welcome | Refused:
         """A connection said hello, and has these rights (None: all): give it its member."""
         if self.leaving:
-            return Refused("the server is shutting down; try again later")
+            return Refused(LEAVING)
         member = self._find(hello.session, rights) if hello.session else None
         resumed = member is not None
         if hello.role == "keeper":
@@ -306,7 +323,7 @@ class Server:
                 connection.abort(f"it was silent for {2 * limits.heartbeat_s:g} s")
             elif connection.closing and now_s - connection.heard_s > limits.write_s:
                 connection.abort("it did not close")
-        self._check_memory(self.held_bytes())
+        self._check_memory(self.held_bytes(), now_s)
         for member in list(self._members.values()):
             if member.line is None and now_s - member.left_at_s > limits.linger_s:
                 # Its leases run out by themselves.
@@ -315,10 +332,15 @@ class Server:
         if self.failure is not None and not self.leaving:
             self.failed.set()
 
-    def _check_memory(self, held_bytes: int) -> None:
+    def _check_memory(self, held_bytes: int, now_s: float) -> None:
         short = held_bytes > self.limits.memory_bytes
+        if short and self.short_of_memory and now_s - self._short_since_s > self.limits.write_s:
+            # Frames that are not whole stay so while nobody is read from: one goes at each look.
+            largest = max(self._connections, key=Connection.held_bytes)
+            largest.abort("the server is short of memory, and it holds the most")
         if short != self.short_of_memory:
             self.short_of_memory = short
+            self._short_since_s = now_s
             logger.warning(
                 "clients hold %d bytes: %s",
                 held_bytes,
@@ -343,8 +365,6 @@ class Server:
         await self._stop_listening()
         if self.admission is not None:
             await self.admission.close()
-        for _ in range(5):  # what was accepted just now becomes a connection first
-            await asyncio.sleep(0)
         for connection in list(self._connections):
             if connection.member is not None and not connection.keeper:
                 connection.send(Leaving())
@@ -363,12 +383,16 @@ class Server:
             self._empty.clear()
         else:
             self._empty.set()
+        await self._wait_empty()
+        for connection in list(self._connections):
+            connection.abort("the server has ended")
+        await self._wait_empty()  # a socket is closed a turn after it is aborted
+        await self._backend.close()
+
+    async def _wait_empty(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(self.limits.drain_s, 2.0)):
                 await self._empty.wait()
-        for connection in list(self._connections):
-            connection.abort("the server has ended")
-        await self._backend.close()
 
     async def _turn(self) -> None:
         """Wait until something that is under way is on disk."""
@@ -384,9 +408,8 @@ class Server:
             await future
 
     async def _stop_listening(self) -> None:
-        for listener in self._listeners:
-            listener.close()
-        self._listeners.clear()
+        listeners, self._listeners = self._listeners, []
+        await stop_listening(*listeners)
         for path, identity in self._sockets.items():
             with contextlib.suppress(OSError):
                 found = os.lstat(path)

@@ -131,6 +131,7 @@ class Subscription:
         self._bytes -= size
         pushed = Pushed(self.number, tokens, entries, attempts, self._state.timeout_ns)
         self._member.send(pushed)
+        self._member.flush()
         return True
 
     @property

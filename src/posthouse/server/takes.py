@@ -63,6 +63,7 @@ async def _wait(member: Member, request: Get, port: Port, most_bytes: int) -> No
     elif batch is None:
         batch = await port.take_many_waiting(request.most, most_bytes, lease_ns, timeout_s)
     _deliver(member, request, port, batch)
+    member.flush()
 
 
 async def _wait_for_rest(request: Get, port: Port, most_bytes: int) -> tuple[int, BatchLease]:
@@ -89,6 +90,7 @@ async def _select(member: Member, request: Get, port: Port, most_bytes: int) -> 
             raise QueueShutDown(f"queue {request.queue!r} was shut down in this process") from None
         raise
     _deliver(member, request, port, batch)
+    member.flush()
 
 
 def _deliver_one(member: Member, request: Get, port: Port, taken: tuple[int, Entry, int]) -> None:

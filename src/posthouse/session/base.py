@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from posthouse.core.state import EXPIRED_LEASE
 from posthouse.engine import Engine
 from posthouse.errors import LeaseExpired, QueueFull, QueueShutDown
-from posthouse.journal.group import Group
+from posthouse.journal.group import Group, Told
 from posthouse.lane import Lane
 from posthouse.model import MAX_BODY_BYTES, MAX_DEDUP_BYTES, MAX_KEY_BYTES
 from posthouse.records import Traits
@@ -54,6 +55,16 @@ class PortBase:
             self._engine.journal.hurry()
         waiters.append(future)
         return future
+
+    def tell(self, wait: Group, told: Callable[[BaseException | None], None]) -> None:
+        """Have ``told`` called in the step in which the group is on disk, or has failed.
+
+        That is a turn of the loop earlier than `durable`. It must not raise.
+        """
+        waiters = wait.waiters
+        if not waiters:
+            self._engine.journal.hurry()
+        waiters.append(Told(told))
 
     def last_wait(self) -> Group | None:
         """What must be durable for all that was done so far to be; None: it is."""

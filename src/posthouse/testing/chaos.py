@@ -16,12 +16,13 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self
 
 from posthouse.errors import BadArgument
 from posthouse.server.address import parse_address
+from posthouse.server.listener import stop_listening
 
 _CHUNK: Final = 64 * 1024
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
@@ -56,6 +57,9 @@ class ChaosProxy:
         self._swallow = False
         self._refuse = False
         self._pairs: set[_Pair] = set()
+        self._ends: set[_End] = set()
+        self._gone = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="chaos", daemon=True)
         self._listener: asyncio.Server | None = None
@@ -131,11 +135,15 @@ class ChaosProxy:
 
     async def _close(self) -> None:
         assert self._listener is not None
-        self._listener.close()
-        for pair in list(self._pairs):
-            pair.reset()
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await stop_listening(self._listener)
+        self._reset_all()
+        while self._work:
+            await asyncio.wait(self._work)
+        for end in list(self._ends):
+            end.abort()
+        if self._ends:  # a socket is closed a turn after it is aborted
+            self._gone.clear()
+            await self._gone.wait()
 
     def _come(self) -> asyncio.Protocol:
         self.connections += 1
@@ -164,6 +172,23 @@ class ChaosProxy:
     def loop(self) -> asyncio.AbstractEventLoop:
         """The proxy's own."""
         return self._loop
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Do it beside the rest, until its end or the proxy's."""
+        task = self._loop.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
+    def opened(self, end: _End) -> None:
+        """A socket is open."""
+        self._ends.add(end)
+
+    def closed(self, end: _End) -> None:
+        """It is closed."""
+        self._ends.discard(end)
+        if not self._ends:
+            self._gone.set()
 
     def life_s(self) -> float:
         """How long a new connection lasts; 0: as long as it likes."""
@@ -195,6 +220,7 @@ class _End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self.pair.proxy.opened(self)
         self.pair.made(self)
 
     def data_received(self, data: bytes) -> None:
@@ -206,7 +232,12 @@ class _End(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self.pair.proxy.closed(self)
         self.pair.over()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
 
 class _Pair:
@@ -220,8 +251,10 @@ class _Pair:
         self._ended = False
 
     def made(self, end: _End) -> None:
-        if end is self.near:
-            self._tasks.append(self.proxy.loop.create_task(self._connect()))
+        if self._ended:  # the weather was faster
+            end.abort()
+        elif end is self.near:
+            self._tasks.append(self.proxy.spawn(self._connect()))
 
     async def _connect(self) -> None:
         if self.proxy.refuses:
@@ -236,7 +269,7 @@ class _Pair:
         if life_s:
             self.proxy.loop.call_later(life_s, self.reset)
         for one, other in ((self.near, self.far), (self.far, self.near)):
-            self._tasks.append(self.proxy.loop.create_task(self._pass(one, other)))
+            self._tasks.append(self.proxy.spawn(self._pass(one, other)))
 
     async def _pass(self, one: _End, other: _End) -> None:
         while True:
@@ -263,7 +296,7 @@ class _Pair:
                 if found is not None:
                     with contextlib.suppress(OSError):
                         found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-                end.transport.abort()
+                end.abort()
         self._end(broken=True)
 
     def over(self) -> None:

@@ -84,7 +84,7 @@ class ServedBroker:
         try:
             await server.listen([self._listen])
         except BaseException:
-            await backend.close()
+            await server.close()
             raise
         self._server = server
         return str(server.addresses[0])
@@ -105,9 +105,11 @@ class ServedBroker:
     def stop(self) -> None:
         """Shut it down as SIGTERM would; what is durable stays for the next start."""
         server, self._server = self._server, None
-        if server is not None:
-            self.run(server.close())
-        self._end()
+        try:
+            if server is not None:
+                self.run(server.close())
+        finally:
+            self._end()
 
     def restart(self) -> None:
         """Stop it, and start it at the same address over the same data."""

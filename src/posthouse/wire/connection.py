@@ -6,7 +6,7 @@ frames may be. A side that hears what may not be said raises ProtocolError, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -56,9 +56,14 @@ class _Side(Generic[M]):
 
     __slots__ = ("_broken", "_decode", "_reader", "begun")
 
-    def __init__(self, decoder: msgspec.msgpack.Decoder[M], limit_bytes: int) -> None:
+    def __init__(
+        self,
+        decoder: msgspec.msgpack.Decoder[M],
+        limit_bytes: int,
+        scratch: bytearray | None = None,
+    ) -> None:
         self._decode = decoder.decode
-        self._reader = FrameReader(limit_bytes)
+        self._reader = FrameReader(limit_bytes, scratch)
         self._broken = False
         self.begun = False
 
@@ -74,12 +79,23 @@ class _Side(Generic[M]):
             ProtocolError: these bytes are none that the other side may send. What came whole
                 before them is lost with it; close the connection.
         """
+        return self._messages(self._reader.feed(data))
+
+    def space(self) -> memoryview:
+        """Where the next bytes are to be put, from its beginning; then call `received`."""
+        return self._reader.space()
+
+    def received(self, count: int) -> list[M]:
+        """The messages that are whole with ``count`` bytes in `space`. Raises: as `receive`."""
+        return self._messages(self._reader.filled(count))
+
+    def _messages(self, frames: Iterator[memoryview]) -> list[M]:
         if self._broken:
             raise ProtocolError("this connection broke the protocol before")
         messages: list[M] = []
         decode = self._decode
         try:
-            for frame in self._reader.feed(data):
+            for frame in frames:
                 message = decode(frame)
                 if not self.begun:
                     self._begin(message)
@@ -99,7 +115,7 @@ class _Side(Generic[M]):
 
 
 class ServerSide(_Side[FromClient]):
-    """The server's side of one connection.
+    """The server's side of one connection. For ``scratch`` see `FrameReader`.
 
     Attributes:
         hello: what the client began with, once it has.
@@ -107,8 +123,8 @@ class ServerSide(_Side[FromClient]):
 
     __slots__ = ("hello", "limit_bytes")
 
-    def __init__(self, limit_bytes: int = FRAME_BYTES) -> None:
-        super().__init__(_from_client, HELLO_BYTES)
+    def __init__(self, limit_bytes: int = FRAME_BYTES, scratch: bytearray | None = None) -> None:
+        super().__init__(_from_client, HELLO_BYTES, scratch)
         self.limit_bytes = max(limit_bytes, LEAST_FRAME_BYTES)
         self.hello: Hello | None = None
 
@@ -128,7 +144,7 @@ class ServerSide(_Side[FromClient]):
 
 
 class ClientSide(_Side[FromServer]):
-    """The client's side of one connection.
+    """The client's side of one connection. For ``scratch`` see `FrameReader`.
 
     Attributes:
         welcome: what the server answered, once it has.
@@ -136,8 +152,8 @@ class ClientSide(_Side[FromServer]):
 
     __slots__ = ("limit_bytes", "welcome")
 
-    def __init__(self, limit_bytes: int = FRAME_BYTES) -> None:
-        super().__init__(_from_server, HELLO_BYTES)
+    def __init__(self, limit_bytes: int = FRAME_BYTES, scratch: bytearray | None = None) -> None:
+        super().__init__(_from_server, HELLO_BYTES, scratch)
         self.limit_bytes = max(limit_bytes, LEAST_FRAME_BYTES)
         self.welcome: Welcome | None = None
 

@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from posthouse.errors import ProtocolError
 from posthouse.wire.format import HELLO_BYTES, LENGTH_BYTES
 
-KEPT_BYTES = 256 * 1024
+KEPT_BYTES: Final = 256 * 1024
+"""A reader keeps a buffer of its own up to this size; what is larger goes with its frame."""
+
+SCRATCH_BYTES: Final = 256 * 1024
+"""A good size for the scratch that many readers share."""
+
+_OWN_SCRATCH_BYTES: Final = 4096
+_LEAST_BYTES: Final = 512
 
 
 class FrameReader:
     """Cuts a stream into frames.
 
-    Attributes:
+    Bytes are read to where `space` says, straight from the socket, and `filled` gives the frames
+    that are whole with them.
+
+    Args:
         limit_bytes: the longest frame that is let in.
+        scratch: where bytes are read to while no frame is begun. It may be shared with other
+            readers of the same thread: nothing stays there when `filled` has ended.
+
+    Invariants:
+        1. What is not whole yet lies at the beginning of ``_own``, ``_have`` bytes of it.
+        2. No buffer changes its size: who reads into it may still hold it. It is replaced.
+        3. A buffer is at most twice what came, or ``_LEAST_BYTES``: what a length says is not
+           believed before the bytes are there.
     """
 
-    __slots__ = ("_buffer", "limit_bytes")
+    __slots__ = ("_have", "_own", "_scratch", "limit_bytes")
 
-    def __init__(self, limit_bytes: int = HELLO_BYTES) -> None:
+    def __init__(self, limit_bytes: int = HELLO_BYTES, scratch: bytearray | None = None) -> None:
         self.limit_bytes = limit_bytes
-        self._buffer = bytearray()
+        self._scratch = bytearray(_OWN_SCRATCH_BYTES) if scratch is None else scratch
+        self._own = bytearray()
+        self._have = 0
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of a frame that is not whole yet."""
-        return len(self._buffer)
+        return self._have
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
-        """The frames that are whole with ``data``, without their length.
+    def space(self) -> memoryview:
+        """Where the next bytes are to be put, from its beginning; never empty."""
+        have = self._have
+        return memoryview(self._own)[have:] if have else memoryview(self._scratch)
+
+    def filled(self, count: int) -> Iterator[memoryview]:
+        """The frames that are whole with ``count`` bytes in `space`, without their length.
 
         A view is good until the next one is asked for. Consume the iterator to its end, unless
         it raises.
@@ -37,13 +63,9 @@ class FrameReader:
         Raises:
             ProtocolError: a length over the limit, seen from its four bytes alone; or of nothing.
         """
-        buffer = self._buffer
-        if buffer:
-            buffer += data
-            view = memoryview(buffer)
-        else:
-            view = memoryview(data)
-        at, end = 0, len(view)
+        have = self._have
+        at, end = 0, have + count
+        view = memoryview(self._own if have else self._scratch)
         try:
             while end - at >= LENGTH_BYTES:
                 size = int.from_bytes(view[at : at + LENGTH_BYTES])
@@ -59,11 +81,37 @@ class FrameReader:
                 with view[begin:at] as frame:
                     yield frame
         finally:
-            if buffer:
-                view.release()
-                del buffer[:at]
-                if not buffer and at > KEPT_BYTES:
-                    self._buffer = bytearray()  # let the memory of a large frame go
-            else:
-                buffer += view[at:]
-                view.release()
+            self._keep(view, at, end)
+            view.release()
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
+        """`filled` for bytes that lie elsewhere. Raises: as `filled`."""
+        rest = memoryview(data)
+        while rest:
+            with self.space() as space:
+                count = min(len(space), len(rest))
+                space[:count] = rest[:count]
+            yield from self.filled(count)
+            rest = rest[count:]
+
+    def _keep(self, view: memoryview, at: int, end: int) -> None:
+        """Keep what is not whole, ``view[at:end]``, where more can be put behind it."""
+        left = end - at
+        own = self._own
+        size = len(own)
+        capacity = size
+        if not self._have:
+            capacity = max(size, 2 * left)
+        elif end == size:
+            capacity = 2 * size  # as much came as there was room for
+        self._have = left
+        if not left:
+            if size > KEPT_BYTES:
+                self._own = bytearray()
+            return
+        whole = LENGTH_BYTES + int.from_bytes(view[at : at + LENGTH_BYTES]) if left >= 4 else 0
+        capacity = max(min(capacity, max(KEPT_BYTES, whole)), left + 1, _LEAST_BYTES)
+        if capacity != size:
+            self._own = own = bytearray(capacity)
+        with memoryview(own) as target:
+            target[:left] = view[at:end]

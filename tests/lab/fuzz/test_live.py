@@ -29,6 +29,6 @@ def test_the_target_notices_what_surprises_the_server(monkeypatch: pytest.Monkey
 
 def test_the_target_notices_a_server_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.lab.fuzz.live.PATIENCE_S", 1.0)
-    monkeypatch.setattr(Connection, "data_received", lambda self, data: None)
+    monkeypatch.setattr(Connection, "buffer_updated", lambda self, nbytes: None)
     with pytest.raises(AssertionError, match="to replay: "):
         run_live(7, 60.0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,29 +11,12 @@ import pytest
 
 import posthouse
 from posthouse import Queue, StorageFull
+from posthouse.testing import serve
+from tests.lab.process.conftest import SIZE_KIB
 from tests.lab.process.ledger import Ledger
 
-SIZE_KIB: Final = 512
 BODY_BYTES: Final = 900
 SMALL: Final[dict[str, Any]] = {"segment_bytes": 64 * 1024, "ring_slots": 64}
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_KIB}k", "tmpfs", str(mount)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 class Filler:
@@ -160,3 +141,28 @@ async def test_a_disk_too_small_for_a_log_says_so(small_disk: Path) -> None:
     (small_disk / "ballast").unlink()
     async with posthouse.open(str(small_disk / "log"), **SMALL) as broker:
         await broker.queue("a", str).put("fits")
+
+
+async def test_a_client_sees_that_the_servers_disk_is_full(small_disk: Path) -> None:
+    """The server lives on, what is there is had and acked, and then there is room again."""
+    with serve(small_disk / "log", **SMALL) as served:
+        async with posthouse.open(served.url) as broker:
+            ledger = Ledger()
+            filler = Filler(broker.queue("a", str), ledger)
+            await filler.fill()
+            assert filler.stored > 100
+            with pytest.raises(StorageFull, match="No space left"):
+                await broker.queue("a", str).put_many(["x" * BODY_BYTES] * 10)
+            async with posthouse.open(served.url) as other:
+                assert (await other.queue("a").stats()).waiting == filler.stored
+                messages = await other.queue("a").get_many(filler.stored)
+                assert len({message.body for message in messages}) == filler.stored
+                await other.queue("a").ack_many(messages, durable=True)
+            async with asyncio.timeout(20):
+                while True:  # the files go in the background
+                    try:
+                        await filler.put()
+                        break
+                    except StorageFull:
+                        await asyncio.sleep(0.01)
+            assert (await broker.queue("a").stats()).waiting == 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import pytest
 
 from posthouse.broker import Broker
+from posthouse.errors import LeaseExpired
 from posthouse.message import Message
 from posthouse.queue import Queue
 
@@ -20,6 +23,9 @@ PATIENCE_S: Final = 20.0
 
 SHORT_S: Final = 0.05
 """A lease that a test lets run out, seconds."""
+
+TRIES: Final = 8
+"""How often `in_time` tries; the last has 128 times as long as the first."""
 
 
 ASKED: Final[set[str]] = set()
@@ -88,6 +94,41 @@ async def none_now(queue: Queue[Any]) -> None:
     """Nothing can be had now, however much waits."""
     with pytest.raises(TimeoutError):
         await queue.get(timeout=0)
+
+
+class Late(Exception):
+    """The machine took longer than it may; see `within`."""
+
+
+@contextmanager
+def within(most_s: float) -> Iterator[None]:
+    """A block to be done in so many seconds: before a lease runs out, or a delay is over.
+
+    Raises:
+        Late: something was wrong in it, and it took longer.
+    """
+    began_s = time.monotonic()
+    try:
+        yield
+    except (AssertionError, LeaseExpired, TimeoutError) as error:
+        if time.monotonic() - began_s < most_s:
+            raise
+        raise Late from error
+
+
+async def in_time(test: Callable[[str, float], Coroutine[Any, Any, None]]) -> None:
+    """Run ``test(queue, most_s)``, and after `Late` again, on another queue with twice the time.
+
+    So a slow machine takes longer, and what fails is the broker's fault.
+    """
+    for number in range(TRIES):
+        try:
+            await test(f"q{number}", SHORT_S * 2**number)
+        except Late as late:
+            reason: BaseException | None = late.__cause__
+        else:
+            return
+    raise AssertionError("however much time there is, this machine is slower") from reason
 
 
 def is_now(broker: Broker) -> bool:

@@ -13,14 +13,15 @@ from posthouse.errors import BrokerClosed
 from posthouse.message import Message
 from posthouse.queue import Queue
 from posthouse.testing.cases.base import (
-    SHORT_S,
     Cases,
     drain,
+    in_time,
     redelivered,
     soon,
     take,
     turns,
     waits,
+    within,
 )
 
 
@@ -140,21 +141,25 @@ class IterationCases(Cases):
         assert sorted([(await soon(task)).body for task in waiting]) == [2, 3]
 
     async def test_a_lease_starts_when_its_message_is_yielded(self, broker: Broker) -> None:
-        queue = broker.queue("q", visibility_timeout=SHORT_S)
-        hourglass = broker.queue("hourglass", visibility_timeout=SHORT_S)
-        await queue.put_many([1, 2])
-        iterator = aiter(queue)
-        first = await anext(iterator)
-        await hourglass.put("sand")
-        await take(hourglass)
-        await redelivered(hourglass)  # as long as a lease
-        second = await anext(iterator)
-        assert (second.body, second.attempts) == (2, 1)
-        await second.ack()
-        again = await redelivered(queue)
-        assert (again.id, again.attempts) == (first.id, 2)
-        await again.ack()
-        await soon(queue.join())
+        async def test(name: str, lease_s: float) -> None:
+            queue = broker.queue(name, visibility_timeout=lease_s)
+            hourglass = broker.queue(f"{name}.hourglass", visibility_timeout=lease_s)
+            await queue.put_many([1, 2])
+            iterator = aiter(queue)
+            first = await anext(iterator)
+            await hourglass.put("sand")
+            await take(hourglass)
+            await redelivered(hourglass)  # as long as a lease
+            with within(lease_s):
+                second = await anext(iterator)
+                assert (second.body, second.attempts) == (2, 1)
+                await second.ack()
+            again = await redelivered(queue)
+            assert (again.id, again.attempts) == (first.id, 2)
+            await again.ack()
+            await soon(queue.join())
+
+        await in_time(test)
 
     async def test_what_is_set_aside_is_had_by_who_finds_nothing_else(self, broker: Broker) -> None:
         queue = broker.queue("q")

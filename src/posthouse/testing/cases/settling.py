@@ -9,7 +9,18 @@ import pytest
 from posthouse.broker import Broker
 from posthouse.errors import AlreadySettled, LeaseExpired
 from posthouse.model import Retry
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, need, redelivered, soon, take, waits
+from posthouse.testing.cases.base import (
+    SHORT_S,
+    Cases,
+    drain,
+    in_time,
+    need,
+    redelivered,
+    soon,
+    take,
+    waits,
+    within,
+)
 
 
 class SettlingCases(Cases):
@@ -69,12 +80,17 @@ class SettlingCases(Cases):
         assert [message.attempts for message in again] == [2, 2, 1, 1]
 
     async def test_nack_with_a_delay(self, broker: Broker) -> None:
-        queue = broker.queue("q")
-        await queue.put_many([1, 2])
-        await (await take(queue)).nack(delay=0.05)
-        assert (await take(queue)).body == 2
-        again = await take(queue)
-        assert (again.body, again.attempts) == (1, 2)
+        async def test(name: str, delay_s: float) -> None:
+            queue = broker.queue(name)
+            await queue.put_many([1, 2])
+            message = await take(queue)
+            with within(delay_s):
+                await message.nack(delay=delay_s)
+                assert (await take(queue)).body == 2
+            again = await take(queue)
+            assert (again.body, again.attempts) == (1, 2)
+
+        await in_time(test)
 
     async def test_nack_wakes_who_waits(self, broker: Broker) -> None:
         queue = broker.queue("q")
@@ -138,14 +154,18 @@ class SettlingCases(Cases):
         assert await waits(queue) == 1
 
     async def test_extend(self, broker: Broker) -> None:
-        queue = broker.queue("q", visibility_timeout=0.2)
-        await queue.put_many(["extended", "left"])
-        extended = await take(queue)
-        await extended.extend(3600)
-        await take(queue)
-        assert (await redelivered(queue)).body == "left"
-        assert await waits(queue) == 0
-        await extended.ack()
+        async def test(name: str, lease_s: float) -> None:
+            queue = broker.queue(name, visibility_timeout=lease_s)
+            await queue.put_many(["extended", "left"])
+            with within(lease_s):
+                extended = await take(queue)
+                await extended.extend(3600)
+            await take(queue)
+            assert (await redelivered(queue)).body == "left"
+            assert await waits(queue) == 0
+            await extended.ack()
+
+        await in_time(test)
 
     async def test_extend_may_shorten(self, broker: Broker) -> None:
         queue = broker.queue("q", visibility_timeout=3600)
@@ -203,13 +223,17 @@ class SettlingCases(Cases):
         assert (stats.acked, stats.waiting, stats.in_flight) == (2, 1, 0)
 
     async def test_a_batch_lease_that_runs_out(self, broker: Broker) -> None:
-        queue = broker.queue("q", visibility_timeout=SHORT_S)
-        await queue.put_many(range(5))
-        batch = await queue.get_many(5)
-        await batch[2].ack()
-        again = [await redelivered(queue) for _ in range(4)]
-        assert [message.body for message in again] == [0, 1, 3, 4]
-        assert {message.attempts for message in again} == {2}
+        async def test(name: str, lease_s: float) -> None:
+            queue = broker.queue(name, visibility_timeout=lease_s)
+            await queue.put_many(range(5))
+            with within(lease_s):
+                batch = await queue.get_many(5)
+                await batch[2].ack()
+            again = [await redelivered(queue) for _ in range(4)]
+            assert [message.body for message in again] == [0, 1, 3, 4]
+            assert {message.attempts for message in again} == {2}
+
+        await in_time(test)
 
     async def test_block_acks(self, broker: Broker) -> None:
         queue = broker.queue("q")

@@ -13,7 +13,18 @@ from posthouse.broker import Broker
 from posthouse.errors import BadArgument
 from posthouse.model import Retry
 from posthouse.testing.cases.again import reopened
-from posthouse.testing.cases.base import SHORT_S, Cases, drain, is_now, need, soon, take, waits
+from posthouse.testing.cases.base import (
+    SHORT_S,
+    Cases,
+    drain,
+    in_time,
+    is_now,
+    need,
+    soon,
+    take,
+    waits,
+    within,
+)
 
 FAR = timedelta(hours=1)
 SOON = timedelta(milliseconds=30)
@@ -24,13 +35,18 @@ class DelayCases(Cases):
 
     async def test_never_before_its_delay(self, broker: Broker) -> None:
         need(broker, "delay")
-        queue = broker.queue("q")
-        begun = time.monotonic()
-        await queue.put("later", delay=0.05)
-        await queue.put("now")
-        assert (await take(queue)).body == "now"
-        assert (await take(queue)).body == "later"
-        assert time.monotonic() - begun >= 0.05
+
+        async def test(name: str, delay_s: float) -> None:
+            queue = broker.queue(name)
+            begun = time.monotonic()
+            with within(delay_s):
+                await queue.put("later", delay=delay_s)
+                await queue.put("now")
+                assert (await take(queue)).body == "now"
+            assert (await take(queue)).body == "later"
+            assert time.monotonic() - begun >= delay_s
+
+        await in_time(test)
 
     async def test_at(self, broker: Broker) -> None:
         need(broker, "delay")
@@ -165,28 +181,40 @@ class TtlCases(Cases):
 
     async def test_not_while_it_is_in_flight(self, broker: Broker) -> None:
         need(broker, "ttl")
-        queue = broker.queue("q", retry=Retry(max_attempts=9))
-        await queue.put("done in time", ttl=SHORT_S)
-        await queue.put("failed too late", ttl=SHORT_S)
-        await queue.put("marks the time", ttl=2 * SHORT_S)
-        first, second = await take(queue), await take(queue)
-        assert (await take(broker.queue("q.dead"))).body == "marks the time"
-        await first.ack()
-        await second.nack(delay=0)
-        dead = await take(broker.queue("q.dead"))
-        assert (dead.body, dead.headers["posthouse-attempts"]) == ("failed too late", "1")
-        assert (await queue.stats()).acked == 1
+
+        async def test(name: str, ttl_s: float) -> None:
+            queue = broker.queue(name, retry=Retry(max_attempts=9))
+            with within(ttl_s):
+                await queue.put("done in time", ttl=ttl_s)
+                await queue.put("failed too late", ttl=ttl_s)
+                await queue.put("marks the time", ttl=2 * ttl_s)
+                first, second = await queue.get(timeout=ttl_s), await queue.get(timeout=ttl_s)
+            assert (first.body, second.body) == ("done in time", "failed too late")
+            assert (await take(broker.queue(f"{name}.dead"))).body == "marks the time"
+            await first.ack()
+            await second.nack(delay=0)
+            dead = await take(broker.queue(f"{name}.dead"))
+            assert (dead.body, dead.headers["posthouse-attempts"]) == ("failed too late", "1")
+            assert (await queue.stats()).acked == 1
+
+        await in_time(test)
 
     async def test_an_iterator_does_not_set_aside_what_may_expire(self, broker: Broker) -> None:
         need(broker, "ttl")
-        queue = broker.queue("q", ttl=SHORT_S)
-        await queue.put_many(range(5))
-        async for message in queue:
+
+        async def test(name: str, ttl_s: float) -> None:
+            queue = broker.queue(name, ttl=ttl_s)
+            iterator = aiter(queue)
+            with within(ttl_s):
+                await queue.put_many(range(5))
+                async with asyncio.timeout(ttl_s):
+                    message = await anext(iterator)
             assert message.body == 0
-            dead = [(await take(broker.queue("q.dead"))).body for _ in range(4)]
+            dead = [(await take(broker.queue(f"{name}.dead"))).body for _ in range(4)]
             await message.ack()
-            break
-        assert dead == [1, 2, 3, 4]
+            assert dead == [1, 2, 3, 4]
+
+        await in_time(test)
 
     async def test_expiry_makes_room(self, broker: Broker) -> None:
         need(broker, "ttl")
