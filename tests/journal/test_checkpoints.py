@@ -11,6 +11,7 @@ import pytest
 import posthouse
 from posthouse.errors import LogDamaged
 from posthouse.journal.checkpoint import decode_checkpoint, encode_checkpoint
+from posthouse.journal.checkpoints import Checkpoints
 from posthouse.journal.format import SegmentHeader
 from posthouse.journal.log import LogOptions
 from posthouse.testing.cases.base import soon
@@ -199,3 +200,27 @@ async def test_ids_go_on_when_all_that_had_them_is_gone(tmp_path: Path) -> None:
         image = image_of(directory)
     assert replayed(image, OPTIONS, 1).log.last_id >= number
     assert rebuilt(image, OPTIONS, 1).log.last_id >= number
+
+
+def test_whoever_removes_a_segment_knows_of_its_checkpoint() -> None:
+    """In the writer, where both are done: not a turn of the loop later."""
+
+    class Made:
+        number = 3
+
+        def step(self) -> bool:
+            return True
+
+    known: list[int] = []
+    jobs: list[Any] = []
+    checkpoints = Checkpoints(
+        [],
+        maker=lambda number: Made(),  # type: ignore[arg-type,return-value]
+        submit=lambda job, done: jobs.append(job),
+        made=known.append,
+    )
+    checkpoints.sealed(3)
+    assert known == []
+    (job,) = jobs
+    assert job()
+    assert known == [3]

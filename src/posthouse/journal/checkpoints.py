@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from posthouse.errors import LogDamaged
@@ -117,7 +118,7 @@ class Checkpoints:
     """Has checkpoints made, one segment at a time; on the loop.
 
     ``maker(number)`` begins one, ``submit(job, done)`` is the writer's, ``made(number)`` is called
-    when it is there.
+    in the writer when it is there: so whoever takes its segment out knows of it.
     """
 
     def __init__(
@@ -148,7 +149,13 @@ class Checkpoints:
         """Go on, if nothing is under way."""
         if self._maker is None and self._waiting and not self._stopped:
             self._maker = self._make(self._waiting.popleft())
-            self._submit(self._maker.step, self._stepped)
+            self._submit(partial(self._step, self._maker), self._stepped)
+
+    def _step(self, maker: Maker) -> bool:
+        whole = maker.step()
+        if whole:
+            self._made(maker.number)
+        return whole
 
     def _stepped(self, whole: bool | None, error: BaseException | None) -> None:
         maker, self._maker = self._maker, None
@@ -156,11 +163,9 @@ class Checkpoints:
             return
         if error is None and not whole:
             self._maker = maker
-            self._submit(maker.step, self._stepped)
+            self._submit(partial(self._step, maker), self._stepped)
             return
-        if error is None:
-            self._made(maker.number)
-        elif not isinstance(error, FileNotFoundError):
+        if error is not None and not isinstance(error, FileNotFoundError):
             # The log is what counts: the next opening reads the segment instead.
             logger.warning("segment %d has no checkpoint: %s", maker.number, error)
         self.work()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,29 @@ async def make_log(directory: Path, *, puts: int = 120, acked: int = 200) -> lis
                 gone = {message.id for message in taken}
                 ids = [each for each in ids if each not in gone]
     return ids
+
+
+async def make_checkpointed_log(directory: Path) -> None:
+    """A log of everything, closed cleanly, with a checkpoint for each of its full segments."""
+    async with posthouse.open(str(directory), **OPTIONS, compact_bytes_s=0) as broker:
+        plain, keyed = broker.queue("plain"), broker.queue("keyed")
+        for number in range(50):
+            await plain.put_many([f"{number}-{each}" + "x" * 100 for each in range(40)])
+            await keyed.put("k" * 300, key=f"k{number % 3}", dedup=f"d{number}", ttl=3600)
+            await plain.put("later" + "z" * 500, delay=3600)
+            taken = await plain.get_many(20)
+            await plain.ack_many(taken[:15], durable=True)
+            await taken[15].nack(delay=3600)
+            await taken[16].reject("no good")
+            await taken[17].give_back()
+        async with asyncio.timeout(20):
+            while not _has_checkpoints(directory):
+                await asyncio.sleep(0)
+
+
+def _has_checkpoints(directory: Path) -> bool:
+    sealed = sorted(directory.glob("*.seg"))[:-1]
+    return len(sealed) > 2 and all(path.with_suffix(".ckp").exists() for path in sealed)
 
 
 async def living(directory: Path | str, queue: str = "orders") -> list[str]:

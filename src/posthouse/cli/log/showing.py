@@ -26,6 +26,8 @@ def check_lines(report: CheckReport) -> Iterator[str]:
     parts = [counted(report.segments, "segment"), counted(report.groups, "group")]
     if report.end is not None:
         parts.append(counted(report.records, "record"))
+    if report.checkpoints:
+        parts.append(counted(report.checkpoints, "checkpoint"))
     yield f"readable: {', '.join(parts)}, {human_size(report.size_bytes)}"
     if report.end is not None:
         name, offset = report.end

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from typing import Final
 
 from posthouse.errors import LogUnreadable
 from posthouse.journal.codec import decode_payload
@@ -12,13 +10,11 @@ from posthouse.journal.columns import BadRecord
 from posthouse.journal.directory import Listing, check_format, path_in
 from posthouse.journal.files import Files
 from posthouse.journal.format import FLAG_CATALOG, FORMAT_NAME, segment_name
+from posthouse.journal.tools.comparing import Comparing
 from posthouse.journal.tools.faults import Fault, Kind
 from posthouse.journal.tools.queues import queues_of
 from posthouse.journal.tools.survey import Progress, Survey, Surveyed
 from posthouse.records import Declared
-
-_REBUILDABLE: Final = re.compile(r".*\.ckpt?")
-"""What an opening makes again if it is missing: never required."""
 
 
 @dataclass(slots=True)
@@ -28,6 +24,7 @@ class CheckReport:
     Attributes:
         directory: which log.
         segments, groups, records, size_bytes: read, and sound.
+        checkpoints: how many say what their segments say.
         closed: it was closed cleanly; else a broker has it open, or crashed.
         end: file and offset where its last sound group ends; None if there is none.
         torn_bytes: behind that, of what looks like a group that is being written, or that a crash
@@ -41,6 +38,7 @@ class CheckReport:
     groups: int = 0
     records: int = 0
     size_bytes: int = 0
+    checkpoints: int = 0
     closed: bool = False
     end: tuple[str, int] | None = None
     torn_bytes: int = 0
@@ -67,14 +65,19 @@ def check_log(files: Files, directory: str, progress: Progress | None = None) ->
     if not survey.listing.segments:
         what = "all segments are missing"
         report.faults.append(Fault(Kind.SEGMENT_MISSING, segment_name(1), 0, None, what))
-    check = _Check(report)
+    check, comparing = _Check(report), Comparing(files, directory)
     for found in survey:
         check.segment(found)
+        comparing.segment(found)
     oldest = survey.listing.segments[:1]
     if oldest and check.oldest < oldest[0] and not report.faults:
         name = segment_name(check.oldest)
         what = "the segment is missing, and the log's last group says that it is needed"
         report.faults.insert(0, Fault(Kind.SEGMENT_MISSING, name, 0, None, what))
+    compared = comparing.finish()
+    report.checkpoints = compared.sound
+    report.faults += compared.faults
+    report.notes += compared.notes
     return report
 
 
@@ -111,9 +114,8 @@ def _note_files(listing: Listing, report: CheckReport) -> None:
     if listing.leftovers:
         names = ", ".join(listing.leftovers)
         report.notes.append(f"begun and not finished, removed at the next opening: {names}")
-    foreign = [name for name in listing.foreign if not _REBUILDABLE.fullmatch(name)]
-    if foreign:
-        shown = ", ".join(ascii(name) for name in foreign[:5])
+    if listing.foreign:
+        shown = ", ".join(ascii(name) for name in listing.foreign[:5])
         report.notes.append(f"not the log's, and not looked at: {shown}")
 
 

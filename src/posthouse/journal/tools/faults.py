@@ -27,12 +27,15 @@ class Kind(enum.Enum):
     RECORD = "the bytes are as they were written, but they are no records of this version"
     COPY = "this copy of a backup changed after it was written: the backup cannot be restored"
     UNDECLARED = "records name a queue that was never declared"
+    CHECKPOINT = "an opening believes it, and would deliver what it says, not what the segment says"
 
     @property
     def remedy(self) -> str:
         """What to do."""
         if self is Kind.COPY:
             return "remove the file, and run 'posthouse log backup' again while the log is there"
+        if self is Kind.CHECKPOINT:
+            return "close the log and remove the file: the next opening reads the segment instead"
         if self is Kind.RECORD or self is Kind.UNDECLARED:
             return "please report it: no disk does this; " + _REPAIR
         return _REPAIR

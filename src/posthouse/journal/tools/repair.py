@@ -19,6 +19,7 @@ from posthouse.journal.frames import Frame
 from posthouse.journal.options import LogOptions
 from posthouse.journal.ring import RingReplay, read_ring
 from posthouse.journal.tools.check import format_faults, open_survey
+from posthouse.journal.tools.comparing import Comparing
 from posthouse.journal.tools.faults import Fault, Kind
 from posthouse.journal.tools.losses import Ledger
 from posthouse.journal.tools.merging import Mender
@@ -98,13 +99,17 @@ class _Repair:
         self._ring = RingReplay(read_ring(files, report.source))
         self._untold = True  # what the next catalog says is news
         self._oldest = 0
+        self._comparing = Comparing(files, report.source)
 
     def run(self, now_ns: int) -> None:
         """Read everything and write what can be read."""
         report, ledger = self._report, self._ledger
         for found in self._survey:
             self._segment(found)
+            self._comparing.segment(found)
         self._note_missing_oldest()
+        compared = self._comparing.finish()
+        report.checkpoints = [*map(str, compared.faults), *compared.notes]
         if not report.closed:
             # Deliveries that only the ring knows, as an opening after a crash takes them.
             deliveries: list[Record] = [*self._ring.deliveries(self._mender.epoch)]

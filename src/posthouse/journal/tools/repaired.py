@@ -26,6 +26,7 @@ class RepairReport:
         last_group: the last group read.
         closed: it is that of a clean close; else groups behind it may be lost without a trace, as
             after a crash.
+        checkpoints: what is wrong with those of the source, which are not needed to read it.
         torn_bytes: of a group that a crash interrupted, and that was never acknowledged.
     """
 
@@ -42,6 +43,7 @@ class RepairReport:
     invented: list[str] = field(default_factory=list)
     last_group: int = 0
     closed: bool = False
+    checkpoints: list[str] = field(default_factory=list)
     torn_bytes: int = 0
 
 
@@ -66,6 +68,8 @@ def report_lines(report: RepairReport) -> Iterator[str]:
             f"not closed cleanly: whether groups were written behind group {report.last_group}, "
             "the last one read, nothing tells"
         )
+    for text in report.checkpoints:
+        yield f"checkpoint, not needed to read the log: {text}"
     if not report.faults:
         yield "nothing is wrong with it, and nothing was lost"
         return
