@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -53,6 +53,21 @@ Entry: TypeAlias = "tuple[int, int, bytes, bytes, Traits | None]"
 epoch, made unique); ``kind`` one of ``model.KIND_*``, 0 to 255; ``headers`` a msgpack map or b"".
 A plain tuple: it is made once for each message on the hottest path there is.
 """
+
+
+class Publication(NamedTuple):
+    """A message for every queue that is bound to ``topic`` for the routing key.
+
+    ``unroutable``: it is fine if that is none. The rest: as of an entry.
+    """
+
+    topic: str
+    key: str
+    kind: int
+    body: bytes
+    headers: bytes
+    traits: Traits | None
+    unroutable: bool = False
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from posthouse.backends.contract import Backend
 from posthouse.message import id_text
 from posthouse.model import MAX_KEY_BYTES, check_text
 from posthouse.options import PublishOptions, encode, pack
-from posthouse.records import Traits
+from posthouse.records import Publication
 
 
 class Topic:
@@ -48,27 +48,24 @@ class Topic:
             Unroutable: no queue is bound for the key; nothing was stored.
             QueueFull, TimeoutError, and the rest: as `Queue.put`; nothing was stored.
         """
-        message = self._message(body, key, options)
-        ids = await self._backend.publish(
-            self.name, key, *message, unroutable=unroutable, timeout_s=timeout
-        )
+        what = self._publication(body, key, unroutable, options)
+        ids = await self._backend.publish(what, timeout)
         return {name: id_text(number) for name, number in ids.items()}
 
     def steps(
         self, body: Any, key: str, *, unroutable: bool = False, **options: Unpack[PublishOptions]
     ) -> list[Any]:
         """What publishing comes to in a transaction. Arguments and errors as `publish`."""
-        message = self._message(body, key, options)
-        return self._backend.publish_steps(self.name, key, *message, unroutable=unroutable)
+        return self._backend.publish_steps(self._publication(body, key, unroutable, options))
 
-    def _message(
-        self, body: Any, key: str, options: PublishOptions
-    ) -> tuple[int, bytes, bytes, Traits | None]:
+    def _publication(
+        self, body: Any, key: str, unroutable: bool, options: PublishOptions
+    ) -> Publication:
         if key:
             check_text("a routing key", key, MAX_KEY_BYTES)
         kind, data = encode(self._encoder, body, options)
         packed, traits = pack(options, self._backend.now_ns())  # type: ignore[arg-type]
-        return kind, data, packed, traits
+        return Publication(self.name, key, kind, data, packed, traits, unroutable)
 
     async def bindings(self) -> list[tuple[str, str]]:
         """The queues bound to it, and their patterns."""

@@ -26,7 +26,7 @@ from typing import Any, Protocol, TypeAlias
 from posthouse.core.filters import Filter
 from posthouse.core.leases import BatchLease
 from posthouse.model import QueuePolicy, QueueStats
-from posthouse.records import Entry, Traits
+from posthouse.records import Entry, Publication, Traits
 
 Placed: TypeAlias = tuple[int, Any]
 """A put's answer: (id, wait); a batch's: (the first of its consecutive ids, wait)."""
@@ -297,36 +297,15 @@ class Backend(Protocol):
     def now_ns(self) -> int:
         """The broker's time, as well as it is known here."""
 
-    def publish_steps(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-    ) -> list[Any]:
+    def publish_steps(self, what: Publication) -> list[Any]:
         """A publish as a transaction's steps.
 
         Raises (or, where the routes are elsewhere, `commit` does):
-            Unroutable: no queue is bound for the key, and ``unroutable`` is not allowed.
+            Unroutable: no queue is bound for the key, and that is not allowed.
         """
 
-    async def publish(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-        timeout_s: float | None,
-    ) -> dict[str, int]:
-        """Put a message on every queue bound for ``key``, all or none, durably: ids by queue.
+    async def publish(self, what: Publication, timeout_s: float | None) -> dict[str, int]:
+        """Put it on every queue that is bound, all or none, durably: ids by queue.
 
         Raises: as `publish_steps` and `commit`.
         """

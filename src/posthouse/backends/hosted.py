@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from posthouse.core.transaction import Step
 from posthouse.engine import Engine
 from posthouse.errors import BrokerClosed
-from posthouse.model import QueueStats
-from posthouse.records import Traits
+from posthouse.model import CAPABILITIES, QueueStats
+from posthouse.records import Publication
 from posthouse.session import Port, Session
 
-ENGINE_CAPABILITIES = frozenset(
-    {
-        "fenced",
-        "transactions",
-        "order.lifo",
-        "order.priority",
-        "keys",
-        "fair",
-        "delay",
-        "ttl",
-        "dedup",
-        "topics",
-        "browse",
-        "select",
-        "indexes",
-        "rate",
-        "nowait",
-    }
-)
+ENGINE_CAPABILITIES: Final = CAPABILITIES - {"durable", "requests", "processes", "cluster"}
 
 
 class Hosted:
@@ -68,45 +50,13 @@ class Hosted:
         """See `posthouse.backends.contract.Backend`."""
         return self.session.stats()
 
-    def publish_steps(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-    ) -> list[Step]:
+    def publish_steps(self, what: Publication) -> list[Step]:
         """See `posthouse.backends.contract.Backend`."""
-        return self.session.publish_steps(
-            topic, key, kind, body, headers, traits, unroutable=unroutable
-        )
+        return self.session.publish_steps(what)
 
-    async def publish(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-        timeout_s: float | None,
-    ) -> dict[str, int]:
+    async def publish(self, what: Publication, timeout_s: float | None) -> dict[str, int]:
         """See `posthouse.backends.contract.Backend`."""
-        return await self.session.publish(
-            topic,
-            key,
-            kind,
-            body,
-            headers,
-            traits,
-            unroutable=unroutable,
-            timeout_s=timeout_s,
-        )
+        return await self.session.publish(what, timeout_s)
 
     async def bindings(self, topic: str | None = None) -> list[tuple[str, str, str]]:
         """See `posthouse.backends.contract.Backend`."""

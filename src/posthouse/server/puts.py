@@ -6,7 +6,7 @@ import asyncio
 
 from posthouse.core.transaction import Step
 from posthouse.errors import BadArgument, UnknownOutcome
-from posthouse.records import Traits
+from posthouse.records import Publication, Traits
 from posthouse.server.member import Member
 from posthouse.session import Port
 from posthouse.session.named import named
@@ -220,15 +220,7 @@ def _step(member: Member, step: PutStep | SettleStep | PublishStep) -> list[Step
         port = member.port(step.queue)
         return [port.put_step(step.kind, step.body, step.headers, step.traits)]
     if isinstance(step, PublishStep):
-        return member.session.publish_steps(
-            step.topic,
-            step.key,
-            step.kind,
-            step.body,
-            step.headers,
-            step.traits,
-            unroutable=step.unroutable,
-        )
+        return member.session.publish_steps(_publication(step))
     port = member.port(step.queue)
     if step.verb == "ack":
         return [port.ack_step(step.token, step.message)]
@@ -239,21 +231,18 @@ def _step(member: Member, step: PutStep | SettleStep | PublishStep) -> list[Step
     raise BadArgument(f"a transaction has no step {step.verb!r}")
 
 
+def _publication(told: Publish | PublishStep) -> Publication:
+    return Publication(
+        told.topic, told.key, told.kind, told.body, told.headers, told.traits, told.unroutable
+    )
+
+
 def publish(member: Member, request: Publish) -> None:
     """A message for all queues that are bound."""
     _check_traits(request.traits)
 
     async def work() -> None:
-        ids = await member.session.publish(
-            request.topic,
-            request.key,
-            request.kind,
-            request.body,
-            request.headers,
-            request.traits,
-            unroutable=request.unroutable,
-            timeout_s=request.timeout_s,
-        )
+        ids = await member.session.publish(_publication(request), request.timeout_s)
         member.reply(Answer(request.id, ids))
 
     member.spawn(request.id, 0, work, len(request.body))

@@ -15,7 +15,7 @@ from posthouse.engine import Engine
 from posthouse.errors import BadArgument, MessageTooLarge, QueueFull, Unroutable
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.model import MAX_BATCH_BYTES, QueuePolicy, QueueStats
-from posthouse.records import Traits
+from posthouse.records import Publication, Traits
 from posthouse.session.base import MOST_TRAITS_BYTES, RECORD_BYTES
 from posthouse.session.line import in_line
 from posthouse.session.named import NamedPort, named
@@ -148,62 +148,43 @@ class Session:
             await future
         return ids
 
-    def publish_steps(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-    ) -> list[Step]:
+    def publish_steps(self, what: Publication) -> list[Step]:
         """The puts that a message published to a topic comes to.
 
         Raises:
-            Unroutable: there are none, and ``unroutable`` is not allowed.
+            Unroutable: there are none, and that is not allowed.
             AccessDenied: no right to put on the topic.
         """
         engine, rights = self.engine, self.rights
         engine.check_loop()
         if rights is not None:
-            rights.check("put", topic)
-            check_traits(traits)
+            rights.check("put", what.topic)
+            check_traits(what.traits)
         steps: list[Step] = []
-        for number in engine.state.router.route(topic, key):
+        for number in engine.state.router.route(what.topic, what.key):
             queue = engine.state.queues[number]
-            fitting = traits
-            if traits is not None and traits.priority and queue.policy.order != "priority":
-                fitting = msgspec.structs.replace(traits, priority=0)
+            fitting = what.traits
+            if fitting is not None and fitting.priority and queue.policy.order != "priority":
+                fitting = msgspec.structs.replace(fitting, priority=0)
             if queue.ttl_ns and (fitting is None or not fitting.expires_ns):
                 expires_ns = engine.now_ns() + queue.ttl_ns
                 fitting = msgspec.structs.replace(fitting or Traits(), expires_ns=expires_ns)
-            steps.append(PutStep(queue, kind, body, headers, fitting, shared=bool(steps)))
-        if not steps and not unroutable:
+            again = bool(steps)
+            step = PutStep(queue, what.kind, what.body, what.headers, fitting, shared=again)
+            steps.append(step)
+        if not steps and not what.unroutable:
             raise Unroutable(
-                f"no queue is bound to topic {topic!r} for routing key {key!r}; "
+                f"no queue is bound to topic {what.topic!r} for routing key {what.key!r}; "
                 "bind one with Queue.bind, or pass unroutable=True"
             )
-        return steps if rights is None else published(topic, steps)
+        return steps if rights is None else published(what.topic, steps)
 
-    async def publish(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-        timeout_s: float | None,
-    ) -> dict[str, int]:
-        """Put a message on every queue bound for ``key``, all or none, durably: ids by queue.
+    async def publish(self, what: Publication, timeout_s: float | None) -> dict[str, int]:
+        """Put it on every queue that is bound, all or none, durably: ids by queue.
 
         Raises: as `publish_steps` and `commit`.
         """
-        steps = self.publish_steps(topic, key, kind, body, headers, traits, unroutable=unroutable)
+        steps = self.publish_steps(what)
         ids = await self.commit(steps, timeout_s, lambda: None) if steps else []
         return {step.queue.name: number for step, number in zip(steps, ids, strict=True)}
 

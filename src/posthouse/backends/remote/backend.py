@@ -24,7 +24,7 @@ from posthouse.link.link import Summon
 from posthouse.link.options import Place
 from posthouse.link.port import LinkPort
 from posthouse.model import QueuePolicy, QueueStats
-from posthouse.records import Traits
+from posthouse.records import Publication
 from posthouse.wire.requests import Ask, Publish, PublishStep
 
 
@@ -115,39 +115,17 @@ class RemoteBackend:
         """See `posthouse.backends.contract.Backend`."""
         return self.link.now_ns()
 
-    def publish_steps(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-    ) -> list[Any]:
+    def publish_steps(self, what: Publication) -> list[Any]:
         """See `posthouse.backends.contract.Backend`."""
         self.link.check()
-        return [PublishStep(topic, key, kind, body, headers, traits, unroutable)]
+        return [PublishStep(*what)]
 
-    async def publish(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-        timeout_s: float | None,
-    ) -> dict[str, int]:
+    async def publish(self, what: Publication, timeout_s: float | None) -> dict[str, int]:
         """See `posthouse.backends.contract.Backend`."""
         link = self.link
         link.check()
         await link.room()
-        request = Publish(0, topic, key, kind, body, headers, traits, unroutable, timeout_s)
-        call = link.call(request, "unknown", len(body))
+        call = link.call(Publish(0, *what, timeout_s), "unknown", len(what.body))
         future = call.futures[0]
         assert future is not None
         try:

@@ -19,7 +19,7 @@ from posthouse.backends.sqlite.port import SqlitePort
 from posthouse.clock import Clock
 from posthouse.errors import BadArgument, BrokerClosed, MessageTooLarge, Unsupported
 from posthouse.model import CAPABILITIES, MAX_BATCH_BYTES, QueuePolicy, QueueStats, check_seconds
-from posthouse.records import Traits
+from posthouse.records import Publication
 
 CAPABILITIES_HERE: Final = CAPABILITIES - {"nowait", "requests", "cluster"}
 LOCK_TIMEOUT_S: Final = 30.0
@@ -115,36 +115,15 @@ class SqliteBackend:
         """The broker's time."""
         return self._host.now_ns()
 
-    def publish_steps(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-    ) -> list[Any]:
+    def publish_steps(self, what: Publication) -> list[Any]:
         """A publish as a transaction's step; where it goes is decided at the commit."""
         host = self._host
         host.check()
-        return [commit.PublishStep(host, topic, key, kind, body, headers, traits, unroutable)]
+        return [commit.PublishStep(host, what)]
 
-    async def publish(
-        self,
-        topic: str,
-        key: str,
-        kind: int,
-        body: bytes,
-        headers: bytes,
-        traits: Traits | None,
-        *,
-        unroutable: bool,
-        timeout_s: float | None,
-    ) -> dict[str, int]:
-        """Put a message on every queue bound for ``key``, all or none: ids by queue."""
-        (step,) = self.publish_steps(topic, key, kind, body, headers, traits, unroutable=unroutable)
+    async def publish(self, what: Publication, timeout_s: float | None) -> dict[str, int]:
+        """Put it on every queue that is bound, all or none: ids by queue."""
+        (step,) = self.publish_steps(what)
         ids: dict[str, int] = await self._host.ask(
             lambda books, op: commit.publish(books, op, step), wants="room", timeout_s=timeout_s
         )

@@ -13,7 +13,7 @@ from posthouse.backends.sqlite.leave import dead_letter_name
 from posthouse.backends.sqlite.op import NOT_YET, Op
 from posthouse.backends.sqlite.rows import QueueRow
 from posthouse.errors import LeaseExpired, QueueFull, Unroutable
-from posthouse.records import Traits
+from posthouse.records import Publication, Traits
 
 
 class QueueName(str):
@@ -59,13 +59,7 @@ class PublishStep:
     """A message for every queue that is bound for the key."""
 
     broker: object
-    topic: str
-    key: str
-    kind: int
-    body: bytes
-    headers: bytes
-    traits: Traits | None
-    unroutable: bool
+    what: Publication
 
     @property
     def queue(self) -> QueueName:
@@ -129,22 +123,20 @@ def _expand(books: Books, steps: list[Step]) -> list[Step]:
         if not isinstance(step, PublishStep):
             expanded.append(step)
             continue
-        numbers = books.router.route(step.topic, step.key)
-        if not numbers and not step.unroutable:
+        what = step.what
+        numbers = books.router.route(what.topic, what.key)
+        if not numbers and not what.unroutable:
             raise Unroutable(
-                f"no queue is bound to topic {step.topic!r} for routing key {step.key!r}; "
+                f"no queue is bound to topic {what.topic!r} for routing key {what.key!r}; "
                 "bind one with Queue.bind, or pass unroutable=True"
             )
         for number in numbers:
             queue = books.row(number)
-            traits = step.traits
+            traits = what.traits
             if traits is not None and traits.priority and queue.policy.order != "priority":
                 traits = msgspec.structs.replace(traits, priority=0)
-            expanded.append(
-                PutStep(
-                    step.broker, QueueName(queue.name), step.kind, step.body, step.headers, traits
-                )
-            )
+            name = QueueName(queue.name)
+            expanded.append(PutStep(step.broker, name, what.kind, what.body, what.headers, traits))
     return expanded
 
 
