@@ -13,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
-from posthouse.core.carrying import Row, carried, next_in_memory
-from posthouse.core.pages import Page
+from posthouse.core.carrying import Row, carried, parts_in_memory
+from posthouse.core.cold import Cold
+from posthouse.core.pages import Page, Run
+from posthouse.core.places import Placed
 from posthouse.core.queue import QueueState
 from posthouse.core.state import BrokerState
 from posthouse.errors import PosthouseError, StorageFull
@@ -30,10 +32,14 @@ from posthouse.records import Entry, Put, Record
 
 STEP_MESSAGES: Final = 1_000
 STEP_BYTES: Final = 256 * 1024
+SCAN_MESSAGES: Final = 2_000
+"""Looked at in one turn of the loop, about; where none of them lives in the segment."""
 LOOK_EVERY: Final = 256
 RETURNED_BYTES: Final = 24
 MESSAGE_BYTES: Final = 32
 """About what a message takes in the log beyond its body and headers."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("posthouse.log")
 
@@ -71,7 +77,10 @@ class Compactor:
     def look(self) -> None:
         """Begin to work if there is need."""
         self._seen = 0
-        if self._task is None and not self._stopped and self._rounds.next() is not None:
+        if self._stopped:
+            return
+        self._rounds.keep_spares(self._journal.keep_spares)
+        if self._task is None and self._rounds.next() is not None:
             self._task = self._loop.create_task(self._work())
 
     def stop(self) -> None:
@@ -106,12 +115,13 @@ class Compactor:
         for queue in list(self._state.queues.values()):
             if queue.live:
                 await self._pages_of(queue, segment)
+                await self._cold_of(queue, segment)
                 await self._memory_of(queue, segment)
 
     async def _pages_of(self, queue: QueueState, segment: int) -> None:
         for page in [page for page in queue.pages or () if page.segment == segment]:
             entries = await self._read(queue.number, page)
-            await self._room_for(entries)
+            await self._make_room(_bytes_of(entries))
             if page.loaded is not None or page.segment != segment:
                 continue  # it is in memory now
             attempts = queue.attempts
@@ -128,19 +138,70 @@ class Compactor:
             group.effects.append(partial(_relocated, page, group, start, len(records)))
             await self._durable(group, records)
 
-    async def _memory_of(self, queue: QueueState, segment: int) -> None:
-        lane = self._lanes.get(queue.number)
-        while True:
-            # What was carried is durable by now, and not in the segment any more.
-            await self._room_for([])
-            lives = self._journal.live.lives_in(segment)
-            reservations = [] if lane is None else lane.reservations
-            rows = next_in_memory(queue, reservations, lives, STEP_MESSAGES)
-            rows = _within(rows, self._step_bytes)
-            if not rows:
+    async def _cold_of(self, queue: QueueState, segment: int) -> None:
+        while queue.cold is not None:
+            found = _within_bytes(queue.cold.in_segment(segment, STEP_MESSAGES), self._step_bytes)
+            entries = {each[0]: each for each in await self._read_placed(queue.number, found)}
+            await self._make_room(_bytes_of([*entries.values()]))
+            cold = queue.cold
+            if not entries or cold is None:
                 return
+            there = [now for row in found if (now := cold.now(row)) and now.segment == segment]
+            if not there:
+                continue  # all of these came into memory
+            attempts = queue.attempts
+            rows: list[Row] = [
+                (
+                    entries[row.id],
+                    attempts.get(row.rank, 0),
+                    0 if row.key == row.rank else row.key,
+                    False,
+                )
+                for row in there
+            ]
             records = carried(queue.number, rows)
-            await self._durable(self._append(records), records)
+            group = self._append(records)
+            start = len(group.records) - len(records)
+            group.effects.append(partial(_placed_anew, cold, there, group, start, len(records)))
+            await self._durable(group, records)
+
+    async def _memory_of(self, queue: QueueState, segment: int) -> None:
+        # Once more where a part was too large for a step.
+        needed = 2 * self._step_bytes
+        while needed:
+            needed = await self._sweep(queue, segment, needed)
+
+    async def _sweep(self, queue: QueueState, segment: int, needed: int) -> int:
+        """Go through what is in memory, with room for so many bytes at every step.
+
+        0, or the room for another sweep: not all that was found could be carried.
+        """
+        looked = missed = 0
+        await self._make_room(needed)
+        for part in parts_in_memory(queue, partial(self._reservations, queue), SCAN_MESSAGES):
+            # What was carried is durable by now, and not in the segment any more.
+            lives = self._journal.live.lives_in(segment)
+            found = [row for row in part if lives(row[0][0])]
+            rows = _within(found[:STEP_MESSAGES], self._step_bytes)
+            looked += len(part)
+            if len(rows) < len(found):
+                missed = max(missed, needed)
+            if rows and (size_bytes := _bytes_of([row[0] for row in rows])) > needed:
+                missed = max(missed, size_bytes)
+            elif rows:
+                records = carried(queue.number, rows)
+                await self._durable(self._append(records), records)
+                looked = SCAN_MESSAGES
+            if looked >= SCAN_MESSAGES:
+                await asyncio.sleep(0)
+                # Others had their turn; from here on to the append they have not.
+                await self._make_room(needed)
+                looked = 0
+        return missed
+
+    def _reservations(self, queue: QueueState) -> list[list[Entry]]:
+        lane = self._lanes.get(queue.number)
+        return [] if lane is None else lane.reservations
 
     def _append(self, records: list[Record]) -> Group:
         group = self._journal.append(*records)
@@ -151,31 +212,32 @@ class Compactor:
         if page.loaded is not None or not page.count:
             return []
         arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
-
-        def done(found: list[list[Entry]] | None, error: BaseException | None) -> None:
-            if arrived.done():
-                return
-            if found is not None:
-                arrived.set_result(found)
-            else:
-                arrived.set_exception(error or OSError("the writer returned nothing"))
-
-        self._pager.fetch(number, [page], done)
+        self._pager.fetch(number, [page], partial(_arrived, arrived))
         try:
             return (await arrived)[0]
         except (PosthouseError, OSError) as error:
             if page.loaded is None and page.count:
-                self._journal.read_failed(error)
-                self._journal.refuse()
+                self._stop_for(error)
             return []
 
-    async def _room_for(self, entries: list[Entry]) -> None:
-        if entries:
-            size_bytes = size_bound(Put(0, 0, 0, entries, True)) + RETURNED_BYTES * len(entries)
-        else:
-            size_bytes = 2 * self._step_bytes
+    async def _read_placed(self, number: int, rows: list[Placed]) -> list[Entry]:
+        if not rows:
+            return []
+        arrived: asyncio.Future[list[Entry]] = self._loop.create_future()
+        self._pager.fetch_placed(number, rows, partial(_arrived, arrived))
+        try:
+            return await arrived
+        except (PosthouseError, OSError) as error:
+            self._stop_for(error)
+            return []
+
+    def _stop_for(self, error: BaseException) -> None:
+        self._journal.read_failed(error)
+        self._journal.refuse()
+
+    async def _make_room(self, size_bytes: int) -> None:
         if self._journal.room < size_bytes:
-            await self._journal.make_room(size_bytes)
+            await self._journal.make_room(size_bytes, copies=True)
 
     async def _durable(self, group: Group, records: list[Record]) -> None:
         """Wait until the group is durable, and then as long as the rate asks for."""
@@ -185,6 +247,34 @@ class Compactor:
         await waiter
         size_bytes = sum(map(size_bound, records))
         await asyncio.sleep(size_bytes / self._journal.options.compact_bytes_s)
+
+
+def _bytes_of(entries: list[Entry]) -> int:
+    """The most that the records of these take."""
+    if not entries:
+        return 0
+    return size_bound(Put(0, 0, 0, entries, True)) + (PUT_OVERHEAD_BYTES + RETURNED_BYTES) * len(
+        entries
+    )
+
+
+def _arrived(arrived: asyncio.Future[T], found: T | None, error: BaseException | None) -> None:
+    if arrived.done():
+        return
+    if found is not None:
+        arrived.set_result(found)
+    else:
+        arrived.set_exception(error or OSError("the writer returned nothing"))
+
+
+def _within_bytes(rows: list[Placed], most_bytes: int) -> list[Placed]:
+    """`_within` for what is on disk."""
+    total = 0
+    for at, row in enumerate(rows):
+        total += row.size_bytes + PUT_OVERHEAD_BYTES
+        if total > most_bytes and at:
+            return rows[:at]
+    return rows
 
 
 def _within(rows: list[Row], most_bytes: int) -> list[Row]:
@@ -206,3 +296,15 @@ def _relocated(page: Page, group: Group, start: int, count: int) -> None:
             place = record.entries[0][0], len(record.entries), group.offset, group.offsets[index]
             there.add(place, 0)
     page.relocate(there)
+
+
+def _placed_anew(cold: Cold, rows: list[Placed], group: Group, start: int, count: int) -> None:
+    """The copies of these are durable: they stand there now."""
+    places: dict[int, Run] = {}
+    for index in range(start, start + count):
+        record = group.records[index]
+        if isinstance(record, Put):
+            for entry in record.entries:
+                places[entry[0]] = entry[0], 1, group.offset, group.offsets[index]
+    for row in rows:
+        cold.relocate(row, group.segment, places[row.id])

@@ -39,6 +39,7 @@ from posthouse.lane import Lane
 from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
 from posthouse.paging import Pager
 from posthouse.records import Closed, Copied, Entry, Moved, Opened, Put, Record, Returned
+from posthouse.spilling import Spiller
 
 LOG_RECORDS = (Opened, Closed)
 # A timer this late means that the process stood still, and its holders could not renew.
@@ -71,6 +72,7 @@ class Engine:
         journal: where records go; replaced by one that refuses when the engine closes.
         pager: what of a backlog is in memory; None: all.
         compactor: writes what lives in old segments again; None: there are none.
+        spiller: writes again what came back, and is more than may stay in memory; None: all may.
         producer: names this life of the broker in Put records.
         tick_ns: the time as read in this turn of the loop; 0 if it was not yet.
     """
@@ -91,7 +93,10 @@ class Engine:
         self.lanes: dict[int, Lane] = {}
         self.pager = pager
         self.compactor: Compactor | None = None
+        self.spiller: Spiller | None = None
         if pager is not None:
+            pager.on_load = self.schedule
+            self.spiller = Spiller(pager)
             self.compactor = Compactor(state, pager, self.lanes, loop)
         self.clock = clock
         # A clock that was set back while nobody looked must not bring old times again: what is
@@ -218,16 +223,22 @@ class Engine:
         for record in records:
             if isinstance(record, Returned):
                 self.lane(record.queue).wake_getters(len(record.ids))
+                self._came_back(record.queue)
             elif isinstance(record, Moved):
                 lane = self.lane(record.target)
                 lane.wake_getters(1)
                 self.schedule(lane)
+                self._came_back(record.target)
         for number in {record.queue for record in records if not isinstance(record, LOG_RECORDS)}:
             lane = self.lane(number)
             lane.left()
             self.schedule(lane)
             self.stir(lane)
         return group
+
+    def _came_back(self, number: int) -> None:
+        if self.spiller is not None:
+            self.spiller.note(self.state.queues[number])
 
     def keep_in_parts(self, records: list[Record]) -> None:
         """`keep` for records that need not be on disk together, however many."""
@@ -261,6 +272,8 @@ class Engine:
                 self._publish(record.queue, [record.entry], (segment, run))
         for effect in group.effects:
             effect()
+        if self.spiller is not None and self.spiller.touched:
+            self.loop.call_soon(self.spiller.look)
         if self.compactor is not None:
             self.compactor.committed()
 
@@ -276,15 +289,14 @@ class Engine:
     ) -> None:
         lane = self.lanes[number]
         state, pager = lane.state, self.pager
-        if (
-            place is None
-            or pager is None
-            or pager.keeps(lane)
-            or not state.may_page_out(entries[0])
-        ):
+        if place is None or pager is None or pager.keeps(lane):
             state.publish(entries)
-        else:
+        elif state.may_page_out(entries[0]):
             pager.page_out(state, entries, *place)
+        elif state.may_shelve(entries[0]):
+            pager.shelve(state, entries, *place)
+        else:
+            state.publish(entries)
         if entries[0][4] is not None:
             self.schedule(lane)
         if lane.getters or lane.selectors:
@@ -375,19 +387,18 @@ class Engine:
             self._expire(lane, now_ns, late_ns)
         if state.rich is not None:
             self._expire_waiting(lane, now_ns)
-            if state.rich.available(now_ns):
+            if state.available(now_ns):
                 lane.wake_getters(1)
         event_ns = state.next_event_ns()
         if event_ns < FOREVER_NS:
             step_ns = max(EXPIRY_STEP_NS, len(state.leases) * EXPIRY_STEP_PER_LEASE_NS)
             if event_ns == state.next_deadline_ns:
                 # Nothing else that is due meanwhile waits for the next look at the leases.
-                due_ns = state.delayed[0][0] if state.delayed else FOREVER_NS
-                if state.rich is not None:
-                    due_ns = min(due_ns, state.rich.next_event_ns())
-                event_ns = min(max(event_ns, now_ns + step_ns), due_ns)
+                event_ns = min(max(event_ns, now_ns + step_ns), state.next_timed_ns())
             if event_ns <= now_ns and self.journal.settle_room < DEATH_BYTES:
                 event_ns = now_ns + FULL_DISK_STEP_NS  # what expired has to wait for room
+            elif event_ns <= now_ns:
+                event_ns = now_ns + 1  # there is more: the loop has its turn first
             lane.scheduled_ns = event_ns
             heappush(self._agenda, (event_ns, state.number))
 
@@ -399,9 +410,11 @@ class Engine:
         """
         rich = lane.state.rich
         if rich is not None:
-            if lane.shut is not None and rich.waiting() <= 0:
+            if lane.shut is not None and lane.state.waiting() <= 0:
                 lane.fail(lane.shut, joiners=False)
-            if (lane.getters or lane.selectors) and rich.available(self.tick_ns or self.now_ns()):
+            if (lane.getters or lane.selectors) and lane.state.available(
+                self.tick_ns or self.now_ns()
+            ):
                 lane.wake_getters(1)
             self.schedule(lane)
 
@@ -410,6 +423,8 @@ class Engine:
         if most < 1:
             return
         self.keep_in_parts(self.state.expire_waiting(lane.state, now_ns, most))
+        if self.pager is not None:
+            self.pager.expire(lane, now_ns, most)
 
     def _expire(self, lane: Lane, now_ns: int, late_ns: int) -> None:
         state = lane.state
@@ -434,6 +449,9 @@ class Engine:
         for number, queue in self.state.queues.items():
             if queue.pages is not None and self.pager is not None:
                 queue.pages.read = partial(self.pager.read, number)
+            if queue.cold is not None and self.pager is not None:
+                queue.cold.read = partial(self.pager.read_placed, number)
+            self._came_back(number)
             self.schedule(self.lane(number))
         self.keep_in_parts(records)
 

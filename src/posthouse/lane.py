@@ -84,19 +84,28 @@ class Lane:
 
     async def readable(self) -> None:
         """Return when a message may be waiting; check again, another may have been faster."""
-        getter = self.loop.create_future()
-        self.getters.append(getter)
+        getter = self.getter()
         try:
             await getter
         except BaseException:
-            getter.cancel()
-            try:
-                self.getters.remove(getter)
-            except ValueError:
-                # Woken and cancelled at once: the wake-up was for somebody, pass it on.
-                if self.state.waiting() > 0:
-                    self.wake_getters(1)
+            self.depart(getter)
             raise
+
+    def getter(self) -> asyncio.Future[None]:
+        """A consumer's place in line, done when a message may be waiting for it; else `depart`."""
+        getter: asyncio.Future[None] = self.loop.create_future()
+        self.getters.append(getter)
+        return getter
+
+    def depart(self, getter: asyncio.Future[None]) -> None:
+        """The consumer does not wait any more, and takes nothing."""
+        getter.cancel()
+        try:
+            self.getters.remove(getter)
+        except ValueError:
+            # Woken and cancelled at once: the wake-up was for somebody, pass it on.
+            if self.state.waiting() > 0:
+                self.wake_getters(1)
 
     def left(self) -> None:
         """Messages left the queue: somebody who watches may go on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
@@ -209,9 +210,13 @@ class Message(msgspec.Struct, Generic[T], eq=False, gc=False):
             return
         if error is None:
             await self.ack()
-        elif not self.source.port.holds(self.token, self.entry[0]):
-            return  # the lease ran out meanwhile; the exception matters more
-        elif isinstance(error, BodyError) and error.message_id == self.id:
+        elif self.source.port.holds(self.token, self.entry[0]):
+            # A broker elsewhere may know better. The exception matters more than the lease.
+            with contextlib.suppress(LeaseExpired):
+                await self._failed(error)
+
+    async def _failed(self, error: BaseException) -> None:
+        if isinstance(error, BodyError) and error.message_id == self.id:
             await self.reject("undecodable", describe(error))
         elif isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
             await self.give_back()

@@ -208,7 +208,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=False):
         return int(delay * NANOSECONDS)
 
 
-# All fields are stored: a default that changes later must not change a queue that is there.
+# A default that changes later must not change a queue that is there: see `journal.policies`, which
+# has to know of a field that is added here.
 class QueuePolicy(msgspec.Struct, frozen=True):
     """A queue's settings, stored with the queue.
 

@@ -255,7 +255,7 @@ class Queue(Generic[T]):
             if visibility_timeout is None
             else check_seconds("visibility_timeout", visibility_timeout, least=0.001)
         )
-        taken = self.port.take_one(lease_ns)
+        taken = self.port.take_one_from_disk(lease_ns)
         if taken is None:
             raise self.port.take_refusal()
         return Message(self._source, taken[1], taken[0], taken[2])

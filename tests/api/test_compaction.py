@@ -158,6 +158,42 @@ def test_bodies_that_do_not_pack_are_not_copied_for_ever(body_bytes: int, count:
         loop.close()
 
 
+@pytest.mark.parametrize("spares", [0, 2, 8])
+async def test_the_spares_are_within_the_bound(tmp_path: Path, spares: int) -> None:
+    options = SMALL | {"spares": spares, "cache_bytes": 0}
+    directory = tmp_path / "data"
+
+    async def bounded(broker: posthouse.Broker) -> bool:
+        stats = await broker.stats()
+        lives = sum(each.size_bytes + MESSAGE_BYTES * each.waiting for each in stats)
+        total = sum(_size(path) for path in directory.iterdir() if _is_of_log(path))
+        return total <= 2 * lives + 3 * SEGMENT
+
+    async with posthouse.open(str(directory), **options) as broker:
+        olds = [broker.queue(f"old{number}") for number in range(10)]
+        for _ in range(10):
+            for old in olds:
+                await old.put_many([b"z" * 500] * 10)
+            await _churn(broker.queue("busy"), 10)
+        await _until(lambda: bounded(broker))
+        # What lived is let go: so are the files that came to be free.
+        for old in olds:
+            await old.ack_many(await soon(old.get_many(1000)))
+        await _churn(broker.queue("busy"), 1)
+        await _until(lambda: bounded(broker))
+
+
+def _is_of_log(path: Path) -> bool:
+    return path.suffix == ".seg" or path.name.startswith("spare-")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # it has just left
+
+
 async def test_what_is_settled_while_it_is_copied_stays_settled(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     options = SMALL | {"cache_bytes": 0, "compact_share": 1.0}

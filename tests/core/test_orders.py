@@ -72,6 +72,8 @@ def test_a_ring_goes_round() -> None:
     order.put_back(first)
     order.discard({1})
     assert [rank_of(each) for each in order] == [5, 3]
+    assert [rank_of(each) for each in order.part(1, 9)] == [3]
+    assert order.part(2, 9) == []
 
 
 @given(
@@ -107,5 +109,9 @@ def test_arrivals_takes_and_returns(name: str, steps: list[tuple[str, int]]) -> 
         assert list(order) == expected(name, inside)
         assert len(order) == len(inside)
         assert sorted(order.unordered()) == sorted(inside)
+        for most in (1, 2, 7):
+            parts = [order.part(at, most) for at in range(0, len(inside) + most, most)]
+            assert max(map(len, parts), default=0) <= most
+            assert sorted(each for part in parts for each in part) == sorted(inside)
         assert all(order.holds(each) for each in inside)
         assert not any(order.holds(each) for each in out)

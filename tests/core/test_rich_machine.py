@@ -125,9 +125,12 @@ class RichMachine(RuleBasedStateMachine):
         if entries is None:
             return
         self.records.append(Put(queue.number, 1, 1, entries))
-        queue.publish(entries)
+        self.publish(queue, entries)
         for entry in entries:
             model.arrive(self.item_of(entry))
+
+    def publish(self, queue: QueueState, entries: list[Entry]) -> None:
+        queue.publish(entries)
 
     @staticmethod
     def item_of(entry: Entry) -> Item:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from posthouse.core import selecting
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page
 from posthouse.core.rebuild import Rebuild
@@ -74,14 +75,26 @@ def plain(state: BrokerState) -> Any:
                 assert len(found) == page.count
                 assert sum(len(entry[2]) + len(entry[3]) for entry in found) == page.size_bytes
                 entries += found
-            entries.sort(key=rank_of)
+        delayed = list(queue.delayed)
+        if queue.cold is not None:
+            rows = [row for part in queue.cold.parts() for row in part]
+            read = {rank_of(entry): entry for entry in queue.cold.read(rows)}
+            assert len(rows) == len(read) == queue.cold.count
+            for row in rows:
+                entry = read[row.rank]
+                assert (row.id, row.size_bytes) == (entry[0], len(entry[2]) + len(entry[3]))
+                if row.key == row.rank:
+                    entries.append(entry)
+                else:
+                    delayed.append((row.key, row.rank, entry))
+        entries.sort(key=selecting.order_key(queue))
         queues[number] = (
             queue.name,
             queue.policy,
             queue.live,
             queue.size_bytes,
             entries,
-            sorted(queue.delayed, key=lambda row: row[:2]),
+            sorted(delayed, key=lambda row: row[:2]),
             {rank: count for rank, count in queue.attempts.items() if count},
             len(queue.dedup),
         )

@@ -8,6 +8,7 @@ import errno
 import pytest
 
 from posthouse.errors import BrokerClosed, StorageFailed, StorageFull
+from posthouse.journal.room import Room
 from posthouse.testing.files import FaultyFiles
 from tests.journal.logs import SMALL, Bench, small_options
 from tests.journal.memory import MemoryFiles
@@ -147,3 +148,27 @@ async def test_a_close_or_a_failure_is_told_to_who_is_in_line() -> None:
     with pytest.raises(StorageFailed):
         await waiting
     bench.crash()
+
+
+async def test_a_long_line_is_not_looked_through_for_each_who_leaves_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = _bench()
+    looks = 0
+    real = Room.for_puts
+
+    def counted(room: Room, opened: int, *, copies: bool = False) -> int:
+        nonlocal looks
+        looks += 1
+        return real(room, opened, copies=copies)
+
+    monkeypatch.setattr(Room, "for_puts", counted)
+    many = 2000
+    puts = [asyncio.create_task(bench.put(b"x" * 200)) for _ in range(many)]
+    for _ in range(100_000):
+        await bench.turn()
+        if all(put.done() for put in puts):
+            break
+    await asyncio.gather(*puts)
+    assert looks < 20 * many, looks
+    await bench.journal.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from posthouse.journal.codec import size_bound
 from posthouse.journal.format import SETTLE_RESERVE_BYTES
 from posthouse.journal.options import LogOptions, Spare
 from posthouse.journal.room import Room, Step
+from posthouse.records import Put
 
 SEGMENT = 1 << 20
 
@@ -76,6 +78,91 @@ def test_the_next_steps_lead_to_what_is_wanted(
     else:
         raise AssertionError("it never comes to an end")
     assert room.for_puts(0) >= wanted
+
+
+def _kept() -> Room:
+    room = make(500_000, [Spare("spare-1", SEGMENT), Spare("spare-2", SEGMENT)])
+    room.keep(True, 1 << 40)
+    assert room.kept == Spare("spare-1", SEGMENT)
+    assert [spare.name for spare in room.spares] == ["spare-2"]
+    return room
+
+
+def test_what_is_kept_for_copies_is_not_for_puts() -> None:
+    room = _kept()
+    before = room.for_puts(0)
+    assert room.for_puts(0, copies=True) == before
+    assert room.lend()
+    assert room.kept is None
+    assert not room.lend()
+    assert room.for_puts(0) == before == 500_000 - room.margin
+    room.left = 100_000
+    wanted = 200_000
+    need = room.next_step(0, wanted, copies=True)
+    assert need.step is Step.ADVANCE
+    assert need.spare is not None
+    room.advance(need.spare)
+    assert room.for_puts(0, copies=True) >= wanted
+    # What is copied is not kept from puts any more: it is where it was to be.
+    room.spares.clear()
+    before = room.for_puts(0)
+    put = Put(1, 0, 0, [(7, 0, b"x" * 300_000, b"", None)], True)
+    room.count([put])
+    assert room.for_puts(0) == before + size_bound(put)
+    assert room.for_puts(0) < room.for_puts(0, copies=True)
+
+
+def test_a_free_segment_is_kept_again_and_puts_have_the_rest() -> None:
+    room = _kept()
+    room.lend()
+    room.advance(room.spares[0])
+    room.advance(room.spares[0])
+    assert room.for_puts(0) < 0
+    room.take_back(Spare("spare-3", SEGMENT))
+    assert room.for_puts(0) == room.for_puts(0, copies=True) > 0
+
+
+def test_settlements_may_have_what_is_kept() -> None:
+    room = make(20_000)
+    before = room.for_settlements(0)
+    room.keep(True, 1 << 40)
+    room.take_back(Spare("spare-1", SEGMENT))
+    assert room.for_settlements(0) > before + SEGMENT * 9 // 10
+    assert room.spare_for(30_000) == Spare("spare-1", SEGMENT)
+    assert room.kept is None
+
+
+def test_it_is_made_in_chunks_while_nothing_else_is_wanted_and_given_back() -> None:
+    room = make(500_000, [Spare("spare-1", SEGMENT)])
+    assert room.next_step(0, 0).step is Step.NONE
+    room.keep(True, 1 << 40)
+    need = room.next_step(0, 0)
+    assert (need.step, need.spare, need.size_bytes) == (Step.KEEP, None, SEGMENT)
+    room.take_back(Spare("spare-2", SEGMENT // 2))
+    need = room.next_step(0, 0)
+    assert (need.step, need.spare, need.size_bytes) == (Step.KEEP, room.kept, SEGMENT // 2)
+    room.take_back(Spare("spare-2", SEGMENT))
+    assert room.next_step(0, 0).step is Step.NONE
+    room.keep(False, 1 << 40)
+    assert room.kept is None
+    assert len(room.spares) == 2
+
+
+def test_spares_beyond_what_they_may_come_to_are_removed_but_for_the_reserve() -> None:
+    spares = [Spare(f"spare-{number}", SEGMENT) for number in range(4)]
+    room = make(500_000, spares)
+    room.keep(True, 2 * SEGMENT)
+    removed = 0
+    while (need := room.next_step(0, 0)).step is Step.DROP:
+        assert need.spare is not None
+        room.spares.remove(need.spare)
+        removed += 1
+    assert removed == 2
+    room.live = 100_000
+    room.keep(True, 0)
+    assert room.reserve > SEGMENT
+    assert room.next_step(0, 0).step is not Step.DROP
+    assert not room.wants_spare(0) or room.reserve > SEGMENT * 15 // 16
 
 
 @given(st.lists(st.sampled_from(["put", "work"]), max_size=60), st.integers(100, 30_000))

@@ -129,6 +129,28 @@ async def test_iteration_goes_on_after_resets(proxy: ChaosProxy) -> None:
         assert sorted(seen) == list(range(400)), "nothing lost, nothing twice"
 
 
+@pytest.mark.parametrize("busy", [True, False])
+async def test_nothing_is_pushed_again_before_it_is_asked_for(
+    proxy: ChaosProxy, served: ServedBroker, busy: bool
+) -> None:
+    """Where the order counts: what is more urgent by then comes first, after a reset too."""
+    async with posthouse.open(proxy.url) as broker, posthouse.open(served.url) as quiet:
+        queue = broker.queue("q", order="priority")
+        await queue.put_many([1, 2, 3], priority=1)
+        iterator = aiter(queue)
+        if busy:
+            assert (await soon(anext(iterator))).body == 1
+        before = proxy.connections
+        proxy.reset()
+        while proxy.connections == before:
+            await asyncio.sleep(0.01)
+        for _ in range(5):
+            await soon(queue.stats())
+        assert (await quiet.queue("q").stats()).in_flight == busy
+        await quiet.queue("q").put("urgent", priority=9)
+        assert (await soon(anext(iterator))).body == "urgent"
+
+
 async def test_leases_survive_a_reset(proxy: ChaosProxy) -> None:
     async with posthouse.open(proxy.url) as broker:
         queue = broker.queue("q")

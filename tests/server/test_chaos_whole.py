@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from posthouse.broker import Broker
 from posthouse.testing.contract import BackendContract
 from tests.server import test_chaos as weather
 
 
 @pytest.mark.soak
 class TestAllOfItInDribble(weather.TestDribble, BackendContract):
-    pass
+    async def test_bodies(self, broker: Broker) -> None:
+        self.proxy.weather(dribble=4999)  # 16 MiB in sevens would take minutes
+        await super().test_bodies(broker)
 
 
 @pytest.mark.soak

@@ -122,20 +122,42 @@ async def test_a_start_that_fails_leaves_nothing(
         await server.close()
 
 
-def test_a_client_that_takes_nothing_does_not_keep_the_server(
+async def test_a_client_that_takes_nothing_does_not_keep_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with nothing_left(monkeypatch), serve(limits=Limits(drain_s=0.2)) as served:
-        client = Raw(served.url)
-        client.hello()
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        client.say(requests.PutMany(1, "q", 1, 2, [b"x" * 1_000_000] * 8))
-        client.hear()
-        client.say(requests.Subscribe(2, "q", 100, 1 << 30))
-        while served.call(served.server.held_bytes) < 1_000_000:
-            pass
-        served.stop()
-        client.socket.close()
+    with nothing_left(monkeypatch):
+        server = await started(drain_s=0.2)
+        await server.listen(["tcp://127.0.0.1:0"])
+
+        def ask() -> Raw:
+            client = Raw(str(server.addresses[0]))
+            client.hello()
+            client.say(requests.PutMany(1, "q", 1, 2, [b"x" * 1_000_000] * 8))
+            client.hear()
+            client.say(requests.Subscribe(2, "q", 100, 1 << 30))
+            return client
+
+        with await asyncio.to_thread(ask):
+            while server.held_bytes() < 1_000_000:
+                await asyncio.sleep(0.01)
+            await server.close()
+            assert server.connections == 0
+
+
+async def test_a_socket_that_was_bound_is_closed_when_more_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nothing_left(monkeypatch):
+        server = await started()
+
+        async def fails(*_: Any, **__: Any) -> asyncio.Server:
+            raise OSError("no more of them")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_server", fails)
+        with pytest.raises(OSError, match="no more"):
+            await server.listen([f"unix:{tmp_path}/socket"])
+        assert not (tmp_path / "socket").exists()
+        await server.close()
 
 
 @pytest.mark.parametrize("turns", TURNS)

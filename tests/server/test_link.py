@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import Any
 
@@ -91,6 +92,32 @@ def test_what_is_held() -> None:
     assert held.snapshot() == [("q", 6, 10**12)]
 
 
+def test_a_snapshot_is_of_one_moment() -> None:
+    """Whatever runs meanwhile: in a collection of garbage that it causes, or in another thread."""
+    held = Holdings(lambda: None)
+    for token in range(1, 2000):
+        held.add(token, "q", 10**12, 1)
+    collections = 0
+
+    def meanwhile(phase: str, _: dict[str, int]) -> None:
+        nonlocal collections
+        collections += 1
+        held.add(10_000 + collections, "q", 10**12, 1)
+
+    before = gc.get_threshold()
+    gc.callbacks.append(meanwhile)
+    gc.set_threshold(1)
+    try:
+        tokens = [token for _, token, _ in held.snapshot()]
+        known = held.known()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(meanwhile)
+    assert collections
+    assert tokens[:1999] == list(range(1, 2000))
+    assert len(known) >= len(tokens)
+
+
 @pytest.mark.parametrize(
     ("url", "options"),
     [
@@ -109,6 +136,23 @@ def test_what_is_held() -> None:
 def test_what_cannot_be_opened(url: str, options: dict[str, Any]) -> None:
     with pytest.raises(BadArgument):
         posthouse.open(url, **options)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+async def test_what_a_block_raises_matters_more_than_its_lease(error: type[BaseException]) -> None:
+    """The server's clock counts, and the client's is behind: so it learns of it by the answer."""
+    with serve() as served:
+        async with posthouse.open(served.url) as broker:
+            queue = broker.queue("q", visibility_timeout=0.05)
+            await queue.put(1)
+            with pytest.raises(error, match="the handler's own"):
+                async with await soon(queue.get()) as message:
+                    held = await soon(queue.get(visibility_timeout=3600))
+                    queue.port._link.holdings.extended(message.token, 10**12)
+                    assert queue.port.holds(message.token, message.entry[0])
+                    raise error("the handler's own")
+            assert message.settled is None
+            await held.ack()
 
 
 async def test_what_a_server_has_is_checked_when_it_is_reached() -> None:

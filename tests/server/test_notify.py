@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,10 @@ import pytest
 import posthouse
 from posthouse.server import notify as notifying
 from posthouse.server.notify import notify
+from posthouse.wire import requests
+from posthouse.wire.answers import Placed
 from tests.server.process import ServerProcess
+from tests.server.raw import Raw
 
 KINDS = pytest.mark.parametrize("kind", ["path", "abstract"])
 
@@ -81,3 +85,29 @@ def test_who_does_not_read_does_not_stop_the_server(
     with listening(tmp_path, "path") as (place, _):
         while notify("READY=1", {"NOTIFY_SOCKET": place}):
             pass  # until there is no room for another
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    """It waits for a client that takes nothing; and what was acknowledged is there afterwards."""
+    with listening(tmp_path, "path") as (place, receiver):
+        environment = {**os.environ, "NOTIFY_SOCKET": place}
+        with ServerProcess(tmp_path / "data", environment=environment) as server:
+            assert receiver.recv(100) == b"READY=1"
+            with Raw(server.url) as client:
+                client.hello()
+                client.say(requests.PutMany(1, "q", 1, 2, [b"x" * 1_000_000] * 12))
+                assert isinstance(client.hear(), Placed)
+                client.say(requests.Subscribe(2, "q", 100, 1 << 30))
+                assert len(client.socket.recv(1)) == 1  # it pushes, and nobody takes the rest
+                assert server.process is not None
+                server.process.send_signal(number)
+                assert receiver.recv(100) == b"STOPPING=1"
+                server.process.send_signal(number)
+                code = server.process.wait(30.0)
+                assert code in (-number, 128 + number), code
+        with ServerProcess(tmp_path / "data") as server, Raw(server.url) as client:
+            client.hello()
+            client.say(requests.Ask(1, "stats", "q", []))
+            stats = client.hear()
+            assert stats.value["waiting"] + stats.value["in_flight"] == 12

@@ -127,6 +127,9 @@ class QueuePort(Protocol):
     def take_one(self, lease_ns: int) -> Taken | None:
         """Lease the next message now; None: none is there. ``lease_ns`` 0: the queue's timeout."""
 
+    def take_one_from_disk(self, lease_ns: int) -> Taken | None:
+        """`take_one` for who may not wait: what is on disk only is read here and now. Blocks."""
+
     def take_many(self, most: int, most_bytes: int, lease_ns: int) -> tuple[int, BatchLease] | None:
         """Lease up to ``most`` messages under one token now; None: none is there."""
 

@@ -7,56 +7,87 @@ behind it does, where there is something to say, or a `Delivered` for one that i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 from typing import TypeAlias
 
 from posthouse.core.leases import BatchLease
-from posthouse.core.orders import rank_of
+from posthouse.core.orders import part_of, rank_of
 from posthouse.core.queue import QueueState
+from posthouse.core.rich import RichOrder
 from posthouse.records import Delivered, Entry, Put, Record, Returned
 
 Row: TypeAlias = "tuple[Entry, int, int, bool]"
 """(message, attempts, due time or 0, whether it is in flight)."""
 
 
-def in_memory(queue: QueueState, reservations: Iterable[list[Entry]]) -> Iterator[Row]:
-    """All messages of a queue that are in memory, in no order; nothing may change meanwhile.
+def parts_in_memory(
+    queue: QueueState, reservations: Callable[[], Iterable[list[Entry]]], most: int
+) -> Iterator[list[Row]]:
+    """All messages of a queue that are in memory, in no order, about ``most`` looked at at a time.
 
-    ``reservations`` is what iterators have set aside. What is seen only when its record is durable
-    is not among them.
+    A part is as it is in the step in which it is asked for. Between two parts anything may change:
+    then some messages may be missing, or be there again. ``reservations()`` is what iterators have
+    set aside. What is seen only when its record is durable is not among them.
     """
+    yield from _leased(queue, most)
+    yield from _delayed(queue, most)
     attempts = queue.attempts
-    for lease in queue.leases.values():
+    for reserved in list(reservations()):
+        yield [(entry, attempts.get(rank_of(entry), 0), 0, False) for entry in reserved]
+    if queue.rich is None:
+        yield from _plain(queue, most)
+    # It may be what it was not before.
+    if queue.rich is not None:
+        yield from _rich(queue, queue.rich, most)
+
+
+def _leased(queue: QueueState, most: int) -> Iterator[list[Row]]:
+    part: list[Row] = []
+    for token in list(queue.leases):
+        lease = queue.leases.get(token)
         if isinstance(lease, BatchLease):
-            for entry, count in lease.pairs().values():
-                yield entry, count, 0, True
-        else:
-            yield lease[2], lease[3], 0, True
-    for due_ns, rank, entry in queue.delayed:
-        yield entry, attempts.get(rank, 0), due_ns, False
-    for reserved in reservations:
-        for entry in reserved:
-            yield entry, attempts.get(rank_of(entry), 0), 0, False
-    rich = queue.rich
-    if rich is not None:
-        for entry in rich.unordered():
-            yield entry, attempts.get(rank_of(entry), 0), rich.due_of(entry), False
-        return
-    for rank, entry in queue.returned:
-        yield entry, attempts.get(rank, 0), 0, False
-    for entry in queue.ready:
-        yield entry, attempts.get(rank_of(entry), 0) if attempts else 0, 0, False
+            part += [(entry, count, 0, True) for entry, count in lease.pairs().values()]
+        elif lease is not None:
+            part.append((lease[2], lease[3], 0, True))
+        if len(part) >= most:
+            yield part
+            part = []
+    yield part
 
 
-def next_in_memory(
-    queue: QueueState,
-    reservations: Iterable[list[Entry]],
-    lives: Callable[[int], bool],
-    most: int,
-) -> list[Row]:
-    """The first of these for whose ids ``lives`` is true."""
-    found = (row for row in in_memory(queue, reservations) if lives(row[0][0]))
-    return list(islice(found, most))
+def _delayed(queue: QueueState, most: int) -> Iterator[list[Row]]:
+    at = 0
+    while rows := queue.delayed[at : at + most]:
+        attempts = queue.attempts
+        yield [(entry, attempts.get(rank, 0), due_ns, False) for due_ns, rank, entry in rows]
+        at += most
+
+
+def _plain(queue: QueueState, most: int) -> Iterator[list[Row]]:
+    attempts = queue.attempts
+    at = 0
+    while rows := queue.returned[at : at + most]:
+        yield [(entry, attempts.get(rank, 0), 0, False) for rank, entry in rows]
+        at += most
+    at = 0
+    while entries := part_of(queue.ready, at, most):
+        yield [(entry, attempts.get(rank_of(entry), 0), 0, False) for entry in entries]
+        at += most
+
+
+def _rich(queue: QueueState, rich: RichOrder, most: int) -> Iterator[list[Row]]:
+    attempts = queue.attempts
+    at = 0
+    while not at or at < rich.stands:
+        yield [
+            (entry, attempts.get(rank_of(entry), 0), rich.due_of(entry), False)
+            for entry in rich.part(at, most)
+        ]
+        at += most
+    for entries in rich.keys.parts(most):
+        yield [
+            (entry, attempts.get(rank_of(entry), 0), rich.due_of(entry), False)
+            for entry in rich.there(entries)
+        ]
 
 
 def carried(queue: int, rows: list[Row]) -> list[Record]:
@@ -71,7 +102,7 @@ def carried(queue: int, rows: list[Row]) -> list[Record]:
         entries.append(entry)
     if entries:
         records.append(Put(queue, 0, 0, entries, True))
-    back = [row for row in rows if not row[3] and (row[1] or row[2])]
+    back = [row for row in rows if not row[3] and (row[1] or row[2] or _put_off(row[0]))]
     if back:
         ids = [entry[0] for entry, _, _, _ in back]
         records.append(Returned(queue, ids, [row[1] for row in back], [row[2] for row in back]))
@@ -84,3 +115,8 @@ def carried(queue: int, rows: list[Row]) -> list[Record]:
 
 def _notable(entry: Entry) -> bool:
     return entry[4] is not None and entry[4].notable
+
+
+def _put_off(entry: Entry) -> bool:
+    # It may be delayed no more: what its traits say of that must not count again.
+    return entry[4] is not None and entry[4].due_ns > 0

@@ -294,6 +294,14 @@ class KnownOrder:
         self._ranks.discard(rank_of(entry))
         return entry
 
+    def next_key(self) -> int:
+        """The key of the next one; there must be one."""
+        return self._order.next_key()
+
+    def shed(self) -> Entry | None:
+        """None: the index has all of them."""
+        return None
+
     def __len__(self) -> int:
         return len(self._order)
 
@@ -309,6 +317,10 @@ class KnownOrder:
     def unordered(self) -> list[Entry]:
         """All of them, as they come: a copy."""
         return self._order.unordered()
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Some of them: see `Order.part`."""
+        return self._order.part(at, most)
 
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them."""

@@ -12,9 +12,10 @@ The key "" is the turn of the messages without a key, in a fair queue: no limit 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 from posthouse.core.limits import Rate
-from posthouse.core.orders import rank_of
+from posthouse.core.orders import part_of, rank_of
 from posthouse.records import Entry
 
 
@@ -151,6 +152,26 @@ class KeyLines:
     def entries(self) -> list[Entry]:
         """All that wait in lines."""
         return [entry for line in self._keys.values() for entry in line.line or ()]
+
+    def parts(self, most: int) -> Iterator[list[Entry]]:
+        """All that wait in lines, up to ``most`` at a time: as it is when the part is asked for.
+
+        Between two parts anything may change; then some may be missing, or there again.
+        """
+        part: list[Entry] = []
+        for looked, key in enumerate(list(self._keys), 1):
+            at = 0
+            while (line := self._keys.get(key)) is not None and line.line and at < len(line.line):
+                taken = part_of(line.line, at, most - len(part))
+                part += taken
+                at += len(taken)
+                if len(part) >= most:
+                    yield part
+                    part = []
+            if looked % most == 0:
+                yield part
+                part = []
+        yield part
 
     def discard(self, ranks: set[int]) -> None:
         """Take messages out of their lines."""

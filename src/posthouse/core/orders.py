@@ -14,19 +14,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush, merge
-from itertools import chain
+from itertools import chain, islice
 from typing import Final, Protocol
 
 from posthouse.records import Entry
 
 MOST_PRIORITY: Final = 255
-_PRIORITY_SHIFT: Final = 72
+PRIORITY_SHIFT: Final = 72
 
 
 def rank_of(entry: Entry) -> int:
     """The entry's place in its queue's order of arrival."""
     traits = entry[4]
     return entry[0] if traits is None else traits.rank or entry[0]
+
+
+def key_of(entry: Entry) -> str:
+    """The entry's ordering key; "" for none."""
+    traits = entry[4]
+    return "" if traits is None else traits.key
 
 
 def _lifo(entry: Entry) -> int:
@@ -43,7 +49,7 @@ def _level(entry: Entry) -> int:
 
 
 def _priority(entry: Entry) -> int:
-    return (_level(entry) << _PRIORITY_SHIFT) + rank_of(entry)
+    return (_level(entry) << PRIORITY_SHIFT) + rank_of(entry)
 
 
 def _walk(heap: list[tuple[int, Entry]]) -> Iterator[Entry]:
@@ -55,6 +61,17 @@ def _walk(heap: list[tuple[int, Entry]]) -> Iterator[Entry]:
         for child in (2 * at + 1, 2 * at + 2):
             if child < len(heap):
                 heappush(front, (heap[child], child))
+
+
+def part_of(entries: deque[Entry], at: int, most: int) -> list[Entry]:
+    """Up to ``most`` entries from index ``at`` on, in any order; looks from the nearer end."""
+    count = len(entries)
+    end = min(at + most, count)
+    if at >= end:
+        return []
+    if at <= count - end:
+        return list(islice(entries, at, end))
+    return list(islice(reversed(entries), count - end, count - at))
 
 
 class Order(Protocol):
@@ -69,6 +86,12 @@ class Order(Protocol):
     def pop(self) -> Entry:
         """The next one. Raises IndexError."""
 
+    def next_key(self) -> int:
+        """The key of the next one; there must be one. 0 where `key` is None."""
+
+    def shed(self) -> Entry | None:
+        """One leaves whose turn is late, if not the last; None if none can be told quickly."""
+
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Entry]:
@@ -79,6 +102,12 @@ class Order(Protocol):
 
     def unordered(self) -> list[Entry]:
         """All of them, as they come: a copy."""
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Up to ``most`` of them behind the first ``at``, as they come; none where there are none.
+
+        Where something changed since an earlier part, some may be missing, or there again.
+        """
 
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them; looks through all."""
@@ -107,6 +136,15 @@ class HeapOrder:
         """The next one. Raises IndexError."""
         return heappop(self._heap)[1]
 
+    def next_key(self) -> int:
+        """The key of the next one; there must be one."""
+        return self._heap[0][0]
+
+    def shed(self) -> Entry | None:
+        """One leaves whose turn is late, if not the last."""
+        # The first part of a heap is a heap.
+        return self._heap.pop()[1] if self._heap else None
+
     def __len__(self) -> int:
         return len(self._heap)
 
@@ -122,6 +160,10 @@ class HeapOrder:
     def unordered(self) -> list[Entry]:
         """All of them, as they come: a copy."""
         return [entry for _, entry in self._heap]
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Some of them: see `Order.part`."""
+        return [entry for _, entry in self._heap[at : at + most]]
 
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them; looks through all."""
@@ -184,6 +226,27 @@ class LevelOrder:
             self._filled ^= lowest
         return entry
 
+    def next_key(self) -> int:
+        """The key of the next one; there must be one."""
+        late = self._late
+        lowest = self._filled & -self._filled
+        if not lowest:
+            return late[0][0]
+        on_time = self._key(self._levels[lowest.bit_length() - 1][0])
+        return min(on_time, late[0][0]) if late else on_time
+
+    def shed(self) -> Entry | None:
+        """One leaves whose turn is late: the last but for those that came back."""
+        if not self._filled:
+            return None
+        level = self._filled.bit_length() - 1
+        entries = self._levels[level]
+        self._size -= 1
+        entry = entries.pop()
+        if not entries:
+            self._filled ^= 1 << level
+        return entry
+
     def __len__(self) -> int:
         return self._size
 
@@ -205,6 +268,15 @@ class LevelOrder:
         """All of them, as they come: a copy."""
         late = [entry for _, entry in self._late]
         return [*chain.from_iterable(self._levels.values()), *late]
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Some of them: see `Order.part`."""
+        found: list[Entry] = []
+        for entries in self._levels.values():
+            found += part_of(entries, at, most - len(found))
+            at = max(0, at - len(entries))
+        found += [entry for _, entry in self._late[at : at + most - len(found)]]
+        return found
 
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them; looks through all of its level."""
@@ -237,6 +309,14 @@ class RingOrder:
         """The next one. Raises IndexError."""
         return self._ring.popleft()
 
+    def next_key(self) -> int:
+        """0: what is next is no matter of a key."""
+        return 0
+
+    def shed(self) -> Entry | None:
+        """None: each key's next one is here."""
+        return None
+
     def __len__(self) -> int:
         return len(self._ring)
 
@@ -251,6 +331,10 @@ class RingOrder:
     def unordered(self) -> list[Entry]:
         """All of them, in order: a copy."""
         return list(self._ring)
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Some of them: see `Order.part`."""
+        return part_of(self._ring, at, most)
 
     def holds(self, entry: Entry) -> bool:
         """Whether the message is among them; looks through all."""

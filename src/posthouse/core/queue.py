@@ -100,7 +100,7 @@ class QueueState(Waiting):
         self.ttl_ns = 0 if policy.ttl_s is None else int(policy.ttl_s * NANOSECONDS)
         self.dedup.window_ns = int(policy.dedup_window_s * NANOSECONDS)
         if self.rich is not None:
-            self.rich.configure(policy)
+            self.arrange()
         elif not policy.is_plain() or (policy.index and self.look is not None):
             self.enrich()
 
@@ -181,8 +181,11 @@ class QueueState(Waiting):
 
     def take_one(self, now_ns: int, timeout_ns: int, holder: int) -> tuple[int, Entry, int] | None:
         """Lease the next message: (token, entry, attempts), or None if none is waiting."""
-        if self.rich is not None:
-            found = self.rich.take(now_ns)
+        rich = self.rich
+        if rich is not None:
+            if self.cold is not None or self.pages is not None or rich.horizon is not None:
+                self.aim(now_ns)
+            found = rich.take(now_ns)
             return None if found is None else self.lease_one(found, now_ns, timeout_ns, holder)
         if self.returned:
             found = self._pop_returned()
@@ -344,9 +347,13 @@ class QueueState(Waiting):
 
     def next_event_ns(self) -> int:
         """When something may be due here next; FOREVER_NS for never."""
-        event_ns = self.next_deadline_ns
-        if self.delayed:
-            event_ns = min(event_ns, self.delayed[0][0])
+        return min(self.next_deadline_ns, self.next_timed_ns())
+
+    def next_timed_ns(self) -> int:
+        """The same but for leases."""
+        event_ns = self.delayed[0][0] if self.delayed else FOREVER_NS
         if self.rich is not None:
             event_ns = min(event_ns, self.rich.next_event_ns())
+        if self.cold is not None:
+            event_ns = min(event_ns, self.cold.next_event_ns())
         return event_ns

@@ -2,7 +2,8 @@
 
 Means the same as `Replay`, which holds every message and is plain; tests hold the two together.
 What waits first in, first out becomes pages; only the messages of which something must be known
-while they wait (delayed, moved, with a key, a priority or a time to live) are read.
+while they wait (delayed, moved, with a key, a priority or a time to live) are read, and of these
+only the ones that moved or have a key are kept.
 
 The order of calls is that of the segments, and for each: `columns`, `ranks`, `apply`, `settled`.
 """
@@ -11,10 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeAlias
+from itertools import groupby
+from typing import Final, TypeAlias
 
+from posthouse.core.cold import ReadPlaced
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page, Range, joined, ranges_of
+from posthouse.core.places import RANK, Placed, by_place
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import bury_exhausted
 from posthouse.core.shelves import Runs, Shelf, within
@@ -34,6 +38,9 @@ from posthouse.records import (
     Settled,
     Traits,
 )
+
+FEW_DELAYED: Final = 100
+"""So many messages that were put off by a retry come into memory; of more the places are noted."""
 
 Read: TypeAlias = "Callable[[int, Page], list[Entry]]"
 """Reads the messages of a queue's page; blocks."""
@@ -198,23 +205,46 @@ class Rebuild:
         """
         for number, shelf in self._shelves.items():
             queue = self._queue(number)
-            shelf.build(self._carried_after(shelf), partial(read, number))
+            stays = partial(self._stays, queue, shelf, now_ns)
+            shelf.build(self._carried_after(shelf), partial(read, number), stays)
             away = [message_id for message_id, row in self._moved.items() if row[0] == number]
             for entry in shelf.extract(away):
                 _, target, traits = self._moved[entry[0]]
                 self._shelf(target).arriving.append((*entry[:4], traits))
-            most = queue.policy.retry.max_attempts
-            known = [
+            delayed = [
                 message_id
                 for message_id, due_ns in shelf.due_ns.items()
                 if due_ns > now_ns and message_id not in self._moved
             ]
-            known += [rank for rank in shelf.held if shelf.attempts.get(rank, 0) >= most]
+            known = [rank for rank in shelf.held if self._spent(queue, shelf, rank)]
+            if len(delayed) > FEW_DELAYED and queue.keeps_cold:
+                shelf.put_off(delayed, stays)
+            else:
+                known += delayed
             found = shelf.extract(known)
             shelf.entries += found
         for number, shelf in self._shelves.items():
-            if self._queue(number).rich is not None or shelf.enriches():
+            queue = self._queue(number)
+            if not queue.keeps_pages and (queue.rich is not None or shelf.enriches()):
                 shelf.read_all()
+            if shelf.placed[0]:
+                queue.cold_for(_reader(partial(read, number))).take_in(shelf.placed)
+
+    @staticmethod
+    def _spent(queue: QueueState, shelf: Shelf, rank: int) -> bool:
+        """Whether what was in flight is about to be buried."""
+        attempts = shelf.attempts.get(rank, 0)
+        return rank in shelf.held and attempts >= queue.policy.retry.max_attempts
+
+    def _stays(self, queue: QueueState, shelf: Shelf, now_ns: int, entry: Entry) -> int | None:
+        """See `Shelf.build`."""
+        traits = entry[4]
+        rank = rank_of(entry)
+        if not queue.keeps_cold or (traits is not None and traits.key):
+            return None
+        if entry[0] in self._moved or self._spent(queue, shelf, rank):
+            return None
+        return _due_of(shelf, entry, now_ns)
 
     def _carried_after(self, shelf: Shelf) -> dict[int, list[Range]]:
         """For each segment of the shelf: what was carried on from it, or from before."""
@@ -256,17 +286,42 @@ class Rebuild:
         entries = sorted([*shelf.entries, *shelf.arriving], key=rank_of)
         for entry in entries:
             queue.count_in(entry)
+        if queue.cold is not None:
+            queue.live += queue.cold.count
+            queue.size_bytes += queue.cold.size_bytes
         queue.opened_with = queue.live
         for entry in entries:
-            rank = rank_of(entry)
-            due_ns = shelf.due_ns.get(entry[0])
-            if due_ns is None:
-                due_ns = 0 if entry[4] is None else entry[4].due_ns
-            if due_ns <= now_ns or rank in shelf.held:
-                due_ns = 0  # what was in flight had been due, whatever the clock says now
-            queue.arrive(entry, shelf.attempts.pop(rank, 0), due_ns)
+            attempts = shelf.attempts.pop(rank_of(entry), 0)
+            queue.arrive(entry, attempts, _due_of(shelf, entry, now_ns))
+        ranks = list(shelf.placed[RANK]) if shelf.attempts else []
         if pages:
-            for rank in pages.ranks_of(shelf.attempts):
-                if shelf.attempts[rank]:
-                    queue.attempts[rank] = shelf.attempts[rank]
+            ranks += pages.ranks_of(shelf.attempts)
+        for rank in ranks:
+            if shelf.attempts.get(rank):
+                queue.attempts[rank] = shelf.attempts[rank]
         queue.dedup.replayed(now_ns)
+
+
+def _due_of(shelf: Shelf, entry: Entry, now_ns: int) -> int:
+    """Until when a message is delayed; 0: it is not."""
+    due_ns = shelf.due_ns.get(entry[0])
+    if due_ns is None:
+        due_ns = 0 if entry[4] is None else entry[4].due_ns
+    # What was in flight had been due, whatever the clock says now.
+    return 0 if due_ns <= now_ns or rank_of(entry) in shelf.held else due_ns
+
+
+def _reader(read: Callable[[Page], list[Entry]]) -> ReadPlaced:
+    """Reads messages by their places."""
+
+    def read_placed(rows: list[Placed]) -> list[Entry]:
+        entries: list[Entry] = []
+        rows = sorted(rows, key=by_place)
+        for segment, group in groupby(rows, key=lambda row: row.segment):
+            page = Page(segment)
+            for row in group:
+                page.add(row.run(), row.size_bytes)
+            entries += read(page)
+        return entries
+
+    return read_placed

@@ -21,7 +21,7 @@ from posthouse.core.filters import Subject
 from posthouse.core.index import Index, KnownOrder
 from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
-from posthouse.core.orders import Order, make_order, rank_of
+from posthouse.core.orders import Order, key_of, make_order, rank_of
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -35,6 +35,7 @@ class RichOrder:
     """See the module. ``delayed`` is the queue's heap of (due_ns, rank, entry).
 
     Attributes:
+        horizon: only what has a lower order key may be taken: the next is on disk (see `cold`).
         expiries: a heap of (expires_ns, rank); some of them left before their time.
         keys: the lines of ordering keys.
         mortal: what waits and has a time to live, by rank.
@@ -56,6 +57,7 @@ class RichOrder:
         "_rate",
         "_void",
         "expiries",
+        "horizon",
         "index",
         "keys",
         "mortal",
@@ -85,6 +87,7 @@ class RichOrder:
         self._idle_keys = _IDLE_KEYS
         self._rate = None if policy.rate is None else Rate(policy.rate)
         self._most_out = policy.max_in_flight or FOREVER_NS
+        self.horizon: int | None = None
         self.mortal: dict[int, Entry] = {}
         self.out = out
 
@@ -230,9 +233,8 @@ class RichOrder:
             self._blocked = True
             return None
         entry = self._pop(now_ns)
-        if entry is None:
-            return None
-        self._go_out(entry, now_ns)
+        if entry is not None:
+            self._go_out(entry, now_ns)
         return entry
 
     def take_these(self, entries: list[Entry], now_ns: int) -> list[Entry]:
@@ -271,8 +273,7 @@ class RichOrder:
         self.out += 1
         if self._rate is not None:
             self._rate.take(now_ns)
-        rank = rank_of(entry)
-        self.mortal.pop(rank, None)
+        self.mortal.pop(rank := rank_of(entry), None)
         if self.index is not None:
             self.index.remove(rank)
         key = self._line_of(entry)
@@ -291,6 +292,8 @@ class RichOrder:
                 self.show(heappop(delayed)[2])
             if not len(self._order):
                 return None
+            if self.horizon is not None and self._order.next_key() > self.horizon:
+                return None
             entry = self._order.pop()
             traits = entry[4]
             if self._void and rank_of(entry) in self._void:
@@ -305,6 +308,25 @@ class RichOrder:
                 self._paced.add(rank_of(entry))
             else:
                 return entry
+
+    def shed(self, least: int) -> tuple[Entry, int] | None:
+        """One leaves that is late in turn, with its due time: what is delayed first.
+
+        None: at ``least`` so many stay of those that may be taken; or it has a key.
+        """
+        late, due_ns = self._delayed, 0
+        if late and not key_of(late[-1][2]):
+            due_ns, rank, entry = late.pop()  # the first part of a heap is a heap
+        else:
+            shed = self._order.shed() if self.stands > least else None
+            if shed is None:
+                return None
+            entry, rank = shed, rank_of(shed)
+            if rank in self._void or key_of(entry):
+                self._order.add(entry)
+                return None
+        self.mortal.pop(rank, None)
+        return entry, due_ns
 
     def left(self, entry: Entry) -> None:
         """A message that was out is settled."""
@@ -355,11 +377,8 @@ class RichOrder:
         ``again``: they may come again under the same rank. Looks through all, unless there is an
         index (and they do not come again).
         """
-        late = {
-            rank: 0 if rank in self._paced else due_ns
-            for due_ns, rank, _ in self._delayed
-            if rank in ranks
-        }
+        due = ((rank, due_ns) for due_ns, rank, _ in self._delayed if rank in ranks)
+        late = {rank: 0 if rank in self._paced else due_ns for rank, due_ns in due}
         if self.index is not None:
             here = [entry for rank in ranks if (entry := self.index.entry(rank)) is not None]
         else:
@@ -376,7 +395,7 @@ class RichOrder:
 
     def _sweep(self, at_least: int) -> None:
         """Let go of what is void, where it is many."""
-        half = (len(self._order) + self.keys.lined) // 2 if at_least else 0
+        half = (self.stands + self.keys.lined) // 2 if at_least else 0
         if len(self._void) > max(at_least, half):
             self._order.discard(self._void)
             self.keys.discard(self._void)
@@ -401,19 +420,27 @@ class RichOrder:
     def next_event_ns(self) -> int:
         """When something expires, or the rate lets the next be taken."""
         event_ns = self.expiries[0][0] if self.expiries else FOREVER_NS
-        if self._rate is not None and self._blocked and len(self._order):
-            event_ns = min(event_ns, self._rate.free_ns())
-        return event_ns
+        rate = self._rate if self._blocked else None
+        return event_ns if rate is None else min(event_ns, rate.free_ns())
 
-    def available(self, now_ns: int) -> bool:
-        """Whether a taker might find something now."""
+    def available(self, now_ns: int, more: int = 0) -> bool:
+        """Whether a taker might find something now; ``more`` wait outside (see `cold`)."""
         if self._rate is not None and self._blocked:
             if self._rate.free_ns() > now_ns:
                 return False
             self._blocked = False
-        return self.out < self._most_out and len(self._order) > 0
+        return self.out < self._most_out and len(self._order) + more > 0
 
     # looking
+
+    @property
+    def stands(self) -> int:
+        """How many may be taken, but for the limits, or have left and are passed over."""
+        return len(self._order)
+
+    def precedes(self, horizon: int) -> bool:
+        """Whether what is next here comes before ``horizon``."""
+        return self.stands > 0 and self._order.next_key() <= horizon
 
     def waiting(self) -> int:
         """Messages that may be taken, but for the limits, and those in lines."""
@@ -428,7 +455,7 @@ class RichOrder:
             yield from sorted(self._lined(), key=rank_of)
 
     def _lined(self) -> list[Entry]:
-        return [entry for entry in self.keys.entries() if rank_of(entry) not in self._void]
+        return self.there(self.keys.entries())
 
     def unordered(self) -> list[Entry]:
         """All that waits, as it comes."""
@@ -440,10 +467,16 @@ class RichOrder:
 
     def standing(self) -> list[Entry]:
         """What may be taken, but for the limits, as it comes; `order_key` puts it in order."""
-        entries = self._order.unordered()
-        if not self._void:
-            return entries
-        return [entry for entry in entries if rank_of(entry) not in self._void]
+        return self.there(self._order.unordered()) if self._void else self._order.unordered()
+
+    def there(self, entries: list[Entry]) -> list[Entry]:
+        """Those of these that have not left."""
+        return [each for each in entries if rank_of(each) not in self._void]
+
+    def part(self, at: int, most: int) -> list[Entry]:
+        """Some of what stands: see `Order.part`; with ``at`` 0 also what is overdue."""
+        overdue = () if at else self._overdue.values()
+        return [*overdue, *self.there(self._order.part(at, most))]
 
     def next_standing(self, most: int) -> list[Entry]:
         """The first of them, in order."""
@@ -474,12 +507,6 @@ class RichOrder:
         self._paced.clear()
         self.mortal.clear()
         self.expiries.clear()
-
-
-def key_of(entry: Entry) -> str:
-    """The entry's ordering key; "" for none."""
-    traits = entry[4]
-    return "" if traits is None else traits.key
 
 
 def _expiry(entry: Entry) -> int:

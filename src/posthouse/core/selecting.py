@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from posthouse.core.filters import Filter
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import QueueState
+from posthouse.core.rich import RichOrder
 from posthouse.records import Entry
 
 SORT_STEP: Final = 10_000
@@ -103,15 +104,17 @@ def withdraw(
     ranks = {rank_of(entry) for entry in entries}
     if not ranks:
         return []
+    there: dict[int, tuple[Entry, int]] = {}
     if queue.pages is not None:
-        on_disk = queue.leave_pages(entries)
-        if len(on_disk) == len(entries):
-            return [(entry, 0) for entry in entries]
-        there = {rank_of(entry): (entry, 0) for entry in on_disk}
-    else:
-        there = {}
+        there = {rank_of(entry): (entry, 0) for entry in queue.leave_pages(entries)}
+    if queue.cold is not None and len(there) < len(entries):
+        by_rank = {rank_of(entry): entry for entry in entries}
+        gone = queue.cold.withdraw(entries, delayed=delayed)
+        there |= {rank: (by_rank[rank], due_ns) for rank, due_ns in gone.items()}
+    if len(there) == len(entries):
+        return [there[rank_of(entry)] for entry in entries]
     if queue.rich is not None:
-        found = {
+        found = there | {
             rank_of(entry): (entry, due) for entry, due in queue.rich.withdraw(ranks, again=again)
         }
     else:
@@ -145,5 +148,17 @@ def take(queue: QueueState, entries: list[Entry], now_ns: int) -> list[Entry]:
     """Take those that may be taken now out of the order, as ``pop_many`` does."""
     rich = queue.rich
     if rich is not None:
+        if queue.cold is not None or queue.pages is not None:
+            _bring(queue, rich, entries)
         return rich.take_these(entries, now_ns)
     return [entry for entry, _ in withdraw(queue, entries, delayed=False)]
+
+
+def _bring(queue: QueueState, rich: RichOrder, entries: list[Entry]) -> None:
+    """Let those of these messages into the order that wait on disk only."""
+    found = {rank_of(entry): entry for entry in queue.leave_pages(entries)}
+    if queue.cold is not None:
+        gone = queue.cold.withdraw(entries, delayed=False)
+        found |= {rank: entry for entry in entries if (rank := rank_of(entry)) in gone}
+    for entry in found.values():
+        rich.arrive(entry, 0)

@@ -18,7 +18,9 @@ from posthouse.core.pages import (
     Run,
     joined,
     pieces,
+    ranges_of,
 )
+from posthouse.core.places import Columns, Placed, columns_of, placed
 from posthouse.records import Entry
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
@@ -101,6 +103,8 @@ class Shelf:
         entries: what was read because something must be known of it.
         arriving: what moved in.
         pages: what waits and was not read.
+        placed: what was read because something must be known of it, and stays on disk; in no
+            order.
     """
 
     __slots__ = (
@@ -112,6 +116,7 @@ class Shelf:
         "entries",
         "held",
         "pages",
+        "placed",
         "runs",
     )
 
@@ -124,6 +129,7 @@ class Shelf:
         self.entries: list[Entry] = []
         self.arriving: list[Entry] = []
         self.pages: Pages | None = None
+        self.placed: Columns = columns_of(())
         self._join_at = _JOIN_AT
 
     def forget(self, message_id: int, rank: int) -> None:
@@ -145,10 +151,13 @@ class Shelf:
             self.cuts = joined(cuts)
             self._join_at = max(_JOIN_AT, 2 * len(self.cuts))
 
-    def build(self, carried: dict[int, list[Range]], read: Read) -> None:
+    def build(
+        self, carried: dict[int, list[Range]], read: Read, stays: Callable[[Entry], int | None]
+    ) -> None:
         """Make the pages, and read what is special.
 
-        ``carried``: for a segment, the ids that live in a newer one now.
+        ``carried``: for a segment, the ids that live in a newer one now. ``stays`` tells of a
+        message until when it is delayed (0: it is not), or None where it has to be in memory.
         """
         cuts = joined(self.cuts)
         starts = [first for first, _ in cuts]
@@ -167,7 +176,7 @@ class Shelf:
             else:
                 simple.append(runs)
         for page, _ in paged(known):
-            self.entries += read(page)
+            self._place(page, read(page), stays)
         # What was carried is older than all that is not mixed with it; each of the rest has its
         # place by its segment.
         mixed.sort(key=lambda piece: piece[1][0])
@@ -182,6 +191,38 @@ class Shelf:
             self.pages = Pages(read)
             for page in pages:
                 self.pages.append(page)
+
+    def _place(
+        self, page: Page, entries: list[Entry], stays: Callable[[Entry], int | None]
+    ) -> None:
+        """Note the places of those messages of a page that stay on disk, and keep the others."""
+        at = 0
+        rows: list[Placed] = []
+        for run in page.runs():
+            for entry in entries[at : at + run[1]]:
+                due_ns = stays(entry)
+                if due_ns is None:
+                    self.entries.append(entry)
+                else:
+                    rows.append(placed(entry, due_ns, page.segment, run))
+            at += run[1]
+        for column, more in zip(self.placed, columns_of(rows), strict=True):
+            column.extend(more)
+
+    def put_off(self, ids: Collection[int], stays: Callable[[Entry], int | None]) -> None:
+        """The same for messages that are in pages: they leave those."""
+        pages = self.pages
+        if pages is None:
+            return
+        for page in list(pages):
+            wanted = [number for number in ids if page.first <= number <= page.last]
+            part = page.part(ranges_of(number for number in wanted if page.holds(number)))
+            if part.count:
+                entries = pages.read(part)
+                pages.take_out(entries)
+                self._place(part, entries, stays)
+        if not pages:
+            self.pages = None
 
     def extract(self, ids: Collection[int]) -> list[Entry]:
         """Read those of these messages that are here, and take them out."""

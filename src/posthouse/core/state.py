@@ -435,7 +435,7 @@ class BrokerState:
         return QueueStats(
             name=queue.name,
             waiting=queue.waiting() + queue.reserved,
-            delayed=len(queue.delayed),
+            delayed=queue.delayed_count,
             in_flight=in_flight,
             size_bytes=queue.size_bytes,
             oldest_age_s=max(now_ns - oldest_id, 0) / NANOSECONDS if oldest_id else 0.0,

@@ -7,17 +7,17 @@ and the way back, and the sums that bound a queue. Invariants 1 to 4 of `queue` 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, merge
 from itertools import repeat, starmap
 from operator import itemgetter
 from typing import Final
 
-from posthouse.core.leases import BatchLease, Lease
+from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
-from posthouse.core.pages import Page, Pages, Run
-from posthouse.core.rich import Look, RichOrder
-from posthouse.model import FOREVER_NS, QueuePolicy
+from posthouse.core.outside import Outside
+from posthouse.core.rich import RichOrder
+from posthouse.model import FOREVER_NS
 from posthouse.records import Entry
 
 _BODY: Final = itemgetter(2)
@@ -26,6 +26,8 @@ _HEADERS: Final = itemgetter(3)
 
 ENTRY_BYTES: Final = 176
 """What a message in memory takes beyond its body and headers: a tuple, two objects, an id."""
+RICH_BYTES: Final = 336
+"""The same with traits, where it has its place in a `RichOrder`."""
 
 
 def size_of(entry: Entry) -> int:
@@ -39,48 +41,10 @@ def sizes_of(entries: list[Entry]) -> int:
     return sum(map(len, map(_BODY, entries))) + sum(map(len, map(_HEADERS, entries)))
 
 
-class Waiting:
+class Waiting(Outside):
     """Messages that wait, in their order, and the counts of all messages of a queue."""
 
-    __slots__ = (
-        "attempts",
-        "delayed",
-        "headed",
-        "leases",
-        "live",
-        "look",
-        "max_bytes",
-        "max_messages",
-        "moved_in",
-        "pages",
-        "pending",
-        "policy",
-        "ready",
-        "reserved",
-        "returned",
-        "rich",
-        "size_bytes",
-    )
-
-    def __init__(self, policy: QueuePolicy, look: Look | None = None) -> None:
-        self.policy = policy
-        self.look = look  # how indexes see a message; None: there are none
-        self.ready: deque[Entry] = deque()
-        self.returned: list[tuple[int, Entry]] = []
-        self.delayed: list[tuple[int, int, Entry]] = []
-        self.attempts: dict[int, int] = {}
-        self.leases: dict[int, Lease] = {}
-        self.live = 0
-        self.size_bytes = 0
-        self.pending = 0
-        self.reserved = 0
-        self.moved_in = 0
-        self.rich: RichOrder | None = None
-        # What waits on disk only, behind `ready`; None: nothing does.
-        self.pages: Pages | None = None
-        self.headed = False  # whether any message ever had headers: spares `gone` a sum
-        self.max_messages = FOREVER_NS
-        self.max_bytes = FOREVER_NS
+    __slots__ = ()
 
     def fits(self, count: int, size_bytes: int) -> bool:
         """Whether a put of this size has room now."""
@@ -95,10 +59,9 @@ class Waiting:
 
     def waiting(self) -> int:
         """Messages that may be delivered now (but for limits), or wait behind their key."""
-        if self.rich is not None:
-            return self.rich.waiting()
-        waiting = len(self.ready) + len(self.returned)
-        return waiting if self.pages is None else waiting + self.pages.count
+        rich = self.rich
+        waiting = len(self.ready) + len(self.returned) if rich is None else rich.waiting()
+        return waiting if self.pages is None and self.cold is None else waiting + self.outside
 
     def entries(self) -> list[Entry]:
         """All that waits in memory (not what is delayed), the next one first."""
@@ -114,80 +77,19 @@ class Waiting:
         ids = [entry[0] for entry in self.entries()]
         if self.pages is not None:
             ids.append(self.pages.first)
+        if self.cold is not None and self.cold.waiting:
+            ids.append(self.cold.oldest_id)
         return min(ids, default=0)
-
-    # what is not in memory
-
-    @property
-    def dry(self) -> bool:
-        """Whether the next message has to be read from disk first."""
-        pages = self.pages
-        if pages is None or self.ready:
-            return False
-        return not self.returned or self.returned[0][0] > pages.first
 
     @property
     def held_bytes(self) -> int:
         """What is in memory takes about so much of it."""
-        held = self.size_bytes + ENTRY_BYTES * self.live
-        pages = self.pages
-        return held if pages is None else held - pages.size_bytes - ENTRY_BYTES * pages.count
-
-    def may_page_out(self, first: Entry) -> bool:
-        """Whether accepted messages, of which this is the first, may be seen from their place.
-
-        Only what is first in, first out: nothing that must be known of a message is on disk alone.
-        """
-        traits = first[4]
-        if self.rich is not None or self._overtaken(first):
-            return False
-        return traits is None or not traits.notable
-
-    def page_out(
-        self, segment: int, run: Run, size_bytes: int, read: Callable[[Page], list[Entry]]
-    ) -> None:
-        """Let accepted messages be seen (see `publish`) that stay on disk, at their place."""
-        self.pending -= run[1]
-        if self.pages is None:
-            self.pages = Pages(read)
-        self.pages.add(segment, run, size_bytes)
-
-    def page_in(self, page: Page, entries: list[Entry]) -> int:
-        """The messages of the queue's next page were read: how many came into memory.
-
-        What has left the page meanwhile stays out; a page that is not the next one any more is
-        left alone.
-        """
-        pages = self.pages
-        if pages is None or pages.head is not page:
-            return 0
-        pages.pop()
-        if not pages:
-            self.pages = None
-        if len(entries) != page.count:
-            entries = [entry for entry in entries if page.holds(entry[0])]
-        page.loaded = entries
-        if not self.headed and any(map(_HEADERS, entries)):
-            self.headed = True
-        self.ready.extend(entries)
-        return len(entries)
-
-    def read_next(self) -> bool:
-        """Read the next page here and now; False if there is none. Blocks."""
-        pages = self.pages
-        if pages is None:
-            return False
-        self.page_in(pages.head, pages.read(pages.head))
-        return True
-
-    def leave_pages(self, entries: list[Entry]) -> list[Entry]:
-        """Those of these messages that wait on disk only leave the order: which they are."""
-        if self.pages is None:
-            return []
-        left = self.pages.take_out(entries)
-        if not self.pages:
-            self.pages = None
-        return left
+        held, live = self.size_bytes, self.live
+        for outside in (self.pages, self.cold):
+            if outside is not None:
+                held -= outside.size_bytes
+                live -= outside.count
+        return held + live * (ENTRY_BYTES if self.rich is None else RICH_BYTES)
 
     def publish(self, entries: list[Entry]) -> None:
         """Let accepted messages be seen (invariant 2: entries come in growing rank).
@@ -199,17 +101,13 @@ class Waiting:
             entries[0][4] is None
             and self.rich is None
             and self.pages is None
-            and not self._overtaken(entries[0])
+            and not self.overtaken(entries[0])
         ):
             self.ready.extend(entries)
             return
         for entry in entries:
             traits = entry[4]
             self.arrive(entry, 0, 0 if traits is None else traits.due_ns)
-
-    def _overtaken(self, entry: Entry) -> bool:
-        # What moves in is seen at once, while an older put may still wait for its commit.
-        return bool(self.moved_in and self.ready) and rank_of(self.ready[-1]) > entry[0]
 
     def arrive(self, entry: Entry, attempts: int, due_ns: int) -> None:
         """A message is new in the order: put, moved in, or found by recovery."""
@@ -232,8 +130,11 @@ class Waiting:
     def pop_many(self, most: int, most_bytes: int, now_ns: int) -> list[Entry]:
         """Take up to ``most`` entries out of the order, without a lease."""
         entries: list[Entry] = []
-        if self.rich is not None:
-            return self._pop_rich(self.rich, most, most_bytes, now_ns)
+        rich = self.rich
+        if rich is not None:
+            if self.cold is not None or self.pages is not None or rich.horizon is not None:
+                self.aim(now_ns)
+            return self._pop_rich(rich, most, most_bytes, now_ns)
         while self.returned and len(entries) < most:
             entry = self._pop_returned()
             if entry is None:
@@ -306,14 +207,6 @@ class Waiting:
         heapify(self.returned)
         self.ready = deque(entry for entry in self.ready if entry[0] not in ids)
 
-    def clear_pages(self) -> Pages | None:
-        """Take out everything that waits on disk only."""
-        pages, self.pages = self.pages, None
-        if pages is not None:
-            self.live -= pages.count
-            self.size_bytes -= pages.size_bytes
-        return pages
-
     def clear(self) -> list[Entry]:
         """Take out everything that waits in memory or is delayed."""
         delayed = [entry for _, _, entry in self.delayed]
@@ -341,15 +234,17 @@ class Waiting:
         short_bytes = self.size_bytes + size_bytes - self.max_bytes
         while short > 0 or short_bytes > 0:
             dropped = self._oldest(short, short_bytes)
-            if dropped or not self.read_next():
+            if dropped or not self.read_oldest():
                 return dropped
         return []
 
     def _oldest(self, short: int, short_bytes: int) -> list[Entry]:
-        first_paged = FOREVER_NS if self.pages is None else self.pages.first
+        first_outside = FOREVER_NS if self.pages is None else self.pages.first
+        if self.cold is not None:
+            first_outside = min(first_outside, self.cold.oldest_rank)
         dropped: list[Entry] = []
         for entry in self._oldest_first():
-            if entry[0] > first_paged:
+            if rank_of(entry) > first_outside:
                 break
             dropped.append(entry)
             short -= 1
@@ -423,14 +318,14 @@ class Waiting:
             else:
                 heappush(self.returned, (rank, entry))
             count += 1
-        return count
+        return count if self.cold is None else count + self.cold.make_due(now_ns)
 
     def enrich(self) -> RichOrder:
         """From now on this queue is more than first in, first out (see `rich`)."""
         if self.rich is not None:
             return self.rich
-        while self.read_next():
-            pass
+        if not self.keeps_pages:
+            self.read_pages()
         self.rich = rich = RichOrder(self.policy, self.delayed, self._out(), self.look)
         for _, entry in self.returned:
             rich.arrive(entry, 0)
@@ -450,4 +345,4 @@ class Waiting:
 
     def in_flight(self) -> int:
         """Messages held by leases."""
-        return self.live - self.pending - self.reserved - self.waiting() - len(self.delayed)
+        return self.live - self.pending - self.reserved - self.waiting() - self.delayed_count

@@ -20,6 +20,7 @@ class ClosedJournal:
         self.room = -1
         self.settle_room = -1
         self.failure: PosthouseError | None = failure
+        self.inline_bytes = 0
 
     def _refuse(self) -> NoReturn:
         assert self.failure is not None
@@ -29,7 +30,14 @@ class ClosedJournal:
         """Refused."""
         self._refuse()
 
-    def put_many(self, queue: int, producer: int, sequence: int, entries: list[Entry]) -> NoReturn:
+    def put_many(
+        self,
+        queue: int,
+        producer: int,
+        sequence: int,
+        entries: list[Entry],
+        plain_bytes: int | None = None,
+    ) -> NoReturn:
         """Refused."""
         self._refuse()
 

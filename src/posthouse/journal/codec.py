@@ -33,7 +33,8 @@ from posthouse.journal.format import (
     TRAITS_EXTRA_BYTES,
     padding,
 )
-from posthouse.model import MAX_DEDUP_BYTES, MAX_KEY_BYTES, QueuePolicy
+from posthouse.journal.policies import decode_policy, encode_policy
+from posthouse.model import MAX_DEDUP_BYTES, MAX_KEY_BYTES
 from posthouse.records import (
     Bound,
     Closed,
@@ -82,7 +83,6 @@ _BOUND = struct.Struct("<IIII")
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 decode_traits = msgspec.msgpack.Decoder(Traits).decode
-_decode_policy = msgspec.msgpack.Decoder(QueuePolicy).decode
 
 Parts = list[bytes]
 
@@ -231,7 +231,7 @@ def _decode_moved(data: bytes, start: int, end: int, flags: int, kind: int) -> M
 
 def _encode_declared(record: Declared, parts: Parts) -> None:
     name = record.name.encode()
-    body = _DECLARED.pack(record.queue, len(name)) + name + _encode_msgpack(record.policy)
+    body = _DECLARED.pack(record.queue, len(name)) + name + encode_policy(record.policy)
     parts.append(RECORD_HEADER.pack(TYPE_DECLARED, 0, 0, len(body)) + body)
 
 
@@ -242,7 +242,7 @@ def _decode_declared(data: bytes, start: int, end: int, flags: int, kind: int) -
     if at + size > end:
         raise BadRecord("a name is cut short")
     name = data[at : at + size].decode()
-    return Declared(queue, name, _decode_policy(data[at + size : end]))
+    return Declared(queue, name, decode_policy(data[at + size : end]))
 
 
 def _encode_opened(record: Opened, parts: Parts) -> None:

@@ -112,6 +112,15 @@ class GroupCommit(ABC):
         self.settle_room = 0
         self._recount()
 
+    @property
+    def inline_bytes(self) -> int:
+        """Commit groups up to this size may be written on the loop, where the disk is quick."""
+        return self._pipeline.inline_bytes
+
+    @inline_bytes.setter
+    def inline_bytes(self, size_bytes: int) -> None:
+        self._pipeline.inline_bytes = size_bytes
+
     @abstractmethod
     def append(self, *records: Record) -> Group | None:
         """Add records to the open group: all of one call are in one group."""
@@ -172,7 +181,8 @@ class GroupCommit(ABC):
                 self._gathering = self._call_later(self._gathering_s(), self._gathered)
                 return
             self._seal(on_loop=True)
-            self._upkeep.work()
+            if self._pipeline.in_flight:  # else it is on disk already, and this is done
+                self._upkeep.work()
 
     def _is_better_gathered(self, group: Group) -> bool:
         """Whether a group of settlements that nobody waits for should wait for more of them.
@@ -320,8 +330,10 @@ class GroupCommit(ABC):
         self.settle_room = self._room.for_settlements(opened)
         return room
 
-    async def make_room(self, size_bytes: int) -> None:
+    async def make_room(self, size_bytes: int, *, copies: bool = False) -> None:
         """Return when ``room`` is at least ``size_bytes``.
+
+        For ``copies`` of what lives in the oldest segment also what is kept for that is used.
 
         Raises:
             StorageFull: the disk has no space for it. Nothing was changed.
@@ -330,11 +342,16 @@ class GroupCommit(ABC):
         if self._halt.halted:
             self._halt.refuse()
         if size_bytes > self.room:
-            room = await self._upkeep.wait_for(size_bytes)
+            room = await self._upkeep.wait_for(size_bytes, copies=copies)
             if self._halt.halted:
                 self._halt.refuse()
             # Until the next commit: the caller goes on in this very step.
             self.room = room
+
+    def keep_spares(self, keeping: bool, most_spare_bytes: int) -> None:
+        """Say whether a file should be kept for copies, and what all spares may come to."""
+        if not self._halt.halted:
+            self._upkeep.keep(keeping, most_spare_bytes)
 
     # Failing
 

@@ -192,6 +192,27 @@ class Disk:
             self._next_spare += 1
             return Spare(name, size_bytes)
 
+    def grow_spare(self, spare: Spare, size_bytes: int) -> Spare:
+        """Prewrite so many bytes more of a spare; return it as it is then.
+
+        Raises:
+            StorageFull: there is no space; nothing has changed.
+            OSError: the disk failed, and takes nothing more.
+        """
+        with _Latch(self):
+            fd = self._files.open(path_in(self._directory, spare.name))
+            try:
+                _write_zeros(self._files, fd, spare.size_bytes, size_bytes)
+                self._files.fdatasync(fd)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self._files.truncate(fd, spare.size_bytes)
+                raise StorageFull(f"{self._directory}: {error.strerror}") from error
+            finally:
+                self._files.close(fd)
+            return Spare(spare.name, spare.size_bytes + size_bytes)
+
     def drop_spare(self, spare: Spare) -> None:
         """Remove a spare.
 

@@ -121,12 +121,20 @@ class LogJournal(GroupCommit):
         return group
 
     def put_many(
-        self, queue: int, producer: int, sequence: int, entries: list[Entry]
+        self,
+        queue: int,
+        producer: int,
+        sequence: int,
+        entries: list[Entry],
+        plain_bytes: int | None = None,
     ) -> Group | None:
-        """Messages with consecutive ids joined a queue. The list is kept, not copied."""
+        """See `protocol.Journal`."""
         if not entries:
             return self.last_group()
-        size = entries_bound(entries)
+        if plain_bytes is None:
+            size = entries_bound(entries)
+        else:
+            size = PUT_OVERHEAD_BYTES * len(entries) + plain_bytes
         group = self._open_put(queue, producer, sequence, entries)
         self._put_queue = _NONE
         self._next_id = entries[-1][0] + 1
@@ -253,17 +261,17 @@ class LogJournal(GroupCommit):
 
     # Reading, and what the log holds
 
-    def segments_bytes(self) -> int:
-        """What the log's segments take on disk, about; spares are not among them."""
-        options, live = self.options, self.live
-        return (live.newest - live.oldest) * options.segment_bytes + self._room.size_bytes
-
     def usage(self, lives_bytes: int) -> Usage:
-        """What the log takes, when what lives in it comes to so much."""
-        live = self.live
-        gone = live.needed_from() - live.oldest  # on their way out
+        """What the log's segments take, when what lives in it comes to so much.
+
+        Segments from before this opening count as full ones.
+        """
+        needed, odd = self.live.needed_from(), self._room.odd_bytes
+        for number in [number for number in odd if number < needed]:
+            del odd[number]
+        full = (self.live.newest - needed) * self.options.segment_bytes
         return Usage(
-            log=self.segments_bytes() - gone * self.options.segment_bytes,
+            log=full + sum(odd.values()) + self._room.size_bytes,
             written=self._room.written,
             lives=lives_bytes,
         )

@@ -12,20 +12,26 @@ _ENDLESS = 1 << 62
 class NullJournal:
     """See `protocol.Journal`."""
 
-    __slots__ = ("failure", "instant", "room", "settle_room")
+    __slots__ = ("failure", "inline_bytes", "instant", "room", "settle_room")
 
     def __init__(self) -> None:
         self.instant = True
         self.room = _ENDLESS
         self.settle_room = _ENDLESS
         self.failure: PosthouseError | None = None
+        self.inline_bytes = 0
 
     def put(self, queue: int, producer: int, sequence: int, entry: Entry) -> Group | None:
         """Nothing to do."""
         return None
 
     def put_many(
-        self, queue: int, producer: int, sequence: int, entries: list[Entry]
+        self,
+        queue: int,
+        producer: int,
+        sequence: int,
+        entries: list[Entry],
+        plain_bytes: int | None = None,
     ) -> Group | None:
         """Nothing to do."""
         return None

@@ -16,7 +16,7 @@ from posthouse.journal.options import SealedFrame
 from posthouse.journal.writer import Writer
 from posthouse.model import NANOSECONDS
 
-_ON_LOOP_BYTES: Final = 128 * 1024
+INLINE_BYTES: Final = 128 * 1024
 _QUICK_NS: Final = 500_000
 """A group that small, on a disk that usually writes that fast, holds the loop up no longer than a
 busy callback would."""
@@ -46,6 +46,7 @@ class Pipeline:
 
     Attributes:
         in_flight: sealed groups that are not durable yet, in order.
+        inline_bytes: larger groups are never written on the loop.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Pipeline:
         self._untried = 0
         self._try_after = _TRY_AFTER
         self.in_flight: deque[Group] = deque()
+        self.inline_bytes = INLINE_BYTES
 
     def add(self, group: Group, *, on_loop: bool = False) -> None:
         """Send a sealed group on its way.
@@ -81,7 +83,7 @@ class Pipeline:
             on_loop
             and alone
             and group.roll is None
-            and group.size_bytes <= _ON_LOOP_BYTES
+            and group.size_bytes <= self.inline_bytes
             and self._writer.idle
             and self._may_be_quick()
         ):

@@ -24,20 +24,32 @@ class Journal(Protocol):
         instant: everything is durable at once and nothing outlives the process, so that the
             engine need not call it for one message.
         failure: what stopped the journal, or None.
+        inline_bytes: a commit group up to this size may be written on the loop itself, where the
+            disk is quick. Who has others to serve meanwhile sets it lower.
     """
 
     instant: bool
     room: int
     settle_room: int
     failure: PosthouseError | None
+    inline_bytes: int
 
     def put(self, queue: int, producer: int, sequence: int, entry: Entry) -> Group | None:
         """One message joined a queue. Its id is higher than all before."""
 
     def put_many(
-        self, queue: int, producer: int, sequence: int, entries: list[Entry]
+        self,
+        queue: int,
+        producer: int,
+        sequence: int,
+        entries: list[Entry],
+        plain_bytes: int | None = None,
     ) -> Group | None:
-        """Messages with consecutive ids joined a queue. The list is kept, not copied."""
+        """Messages with consecutive ids joined a queue. The list is kept, not copied.
+
+        ``plain_bytes``: what their bodies and headers come to, if they have no traits (None: it
+        is looked up).
+        """
 
     def settle(self, queue: int, message_id: int) -> Group | None:
         """One message left for good."""

@@ -21,7 +21,7 @@ from typing import Final
 from posthouse.journal.live import LiveTable
 from posthouse.journal.options import LogOptions
 
-KEPT_SEGMENTS: Final = 2
+LEFT_SEGMENTS: Final = 2
 """The segment that is being written, and the one before it, are never compacted."""
 
 _REST_SHARE: Final = 8
@@ -58,7 +58,7 @@ class Rounds:
         live = self._live
         segment = live.needed_from()
         there = live.live_in(segment)
-        if live.newest - segment < KEPT_SEGMENTS or not there:
+        if live.newest - segment < LEFT_SEGMENTS or not there:
             return None
         if there < self._options.compact_share * live.put_in(segment):
             return segment
@@ -67,6 +67,15 @@ class Rounds:
             self._begun = self._resting = None
             return None
         return segment if self._goes_on(segment, usage) else None
+
+    def keep_spares(self, say: Callable[[bool, int], None]) -> None:
+        """``say`` whether a file should be kept for copies, and what all spares may come to.
+
+        With them the log takes a segment more than without.
+        """
+        live, usage = self._live, self._usage()
+        keeping = live.newest - live.needed_from() >= LEFT_SEGMENTS
+        say(keeping, max(0, 2 * usage.lives + 3 * self._options.segment_bytes - usage.log))
 
     def _beyond(self, usage: Usage) -> bool:
         """Whether the log takes too much, or will when the segment being written is full."""

@@ -18,10 +18,14 @@ from posthouse.journal.writer import Writer
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A put's place in the line for room, and the future that wakes it."""
+    """A put's place in the line for room, and the future that wakes it.
+
+    ``copies``: it is for copies, which may have what is kept for them.
+    """
 
     size_bytes: int
     future: asyncio.Future[None]
+    copies: bool = False
 
 
 class Upkeep:
@@ -61,28 +65,31 @@ class Upkeep:
         self.line: deque[Waiting] = deque()
         self.full = False
         self._busy = False
+        self._asked = False
         self._reclaiming = False
         self._stopped = False
         self._dropped_upto = 0
 
-    async def wait_for(self, size_bytes: int) -> int:
-        """Stand in line until puts may add so many bytes; how many they may.
+    async def wait_for(self, size_bytes: int, *, copies: bool = False) -> int:
+        """Stand in line until puts (or ``copies``) may add so many bytes; how many they may.
 
         Raises:
             StorageFull: the disk has no space for it.
             PosthouseError: the journal has stopped.
         """
         loop = asyncio.get_running_loop()
-        me = Waiting(size_bytes, loop.create_future())
+        me = Waiting(size_bytes, loop.create_future(), copies)
         self.line.append(me)
         try:
-            self.full = False
+            self._may_have_space()
             self.work()
             while True:
                 await me.future
                 room = self._changed()
                 if self._stopped:
                     return room
+                if copies:
+                    room = self._room.for_puts(self._opened(), copies=True)
                 first = self.line[0] is me
                 if first and room >= size_bytes:
                     return room
@@ -93,9 +100,10 @@ class Upkeep:
         finally:
             if me in self.line:
                 self.line.remove(me)
-            if self.line:
-                # When the caller has taken its room, or gone without.
-                loop.call_soon(self.work)
+            if self.line and not self._asked:
+                # When the caller has taken its room, or gone without; once for all of a turn.
+                self._asked = True
+                loop.call_soon(self._work_as_asked)
 
     def stop(self, failure: Callable[[], PosthouseError]) -> None:
         """Begin nothing more; who waits for room gets the failure."""
@@ -105,17 +113,22 @@ class Upkeep:
             if not waiting.future.done():
                 waiting.future.set_exception(failure())
 
+    def _work_as_asked(self) -> None:
+        self._asked = False
+        self.work()
+
     def work(self) -> None:
         """Wake who has room now, and begin the next step for those who have not."""
         while not self._stopped:
-            room = self._changed()
-            self._wake(room)
+            self._changed()
+            self._wake()
             if self._busy:
                 return
-            wanted = self.line[0].size_bytes if self.line else 0
-            if self.full and not wanted:
+            first = self.line[0] if self.line else None
+            if self.full and first is None:
                 return
-            need = self._room.next_step(self._opened(), wanted)
+            wanted, copies = (first.size_bytes, first.copies) if first is not None else (0, False)
+            need = self._room.next_step(self._opened(), wanted, copies=copies)
             if need.step is Step.ADVANCE and need.spare is not None:
                 self._advance(need.spare)
                 continue
@@ -123,27 +136,32 @@ class Upkeep:
                 self._begin(need)
             return
 
-    def _wake(self, room: int) -> None:
+    def _wake(self) -> None:
         """Wake those at the head of the line for whom there is room, all together."""
         taken = 0
         for waiting in self.line:
-            if waiting.size_bytes > room:
+            opened = self._opened() + taken
+            if waiting.size_bytes > self._room.for_puts(opened, copies=waiting.copies):
                 return
             if not waiting.future.done():
                 waiting.future.set_result(None)
             taken += waiting.size_bytes
-            room = self._room.for_puts(self._opened() + taken)
 
     def _begin(self, need: Need) -> None:
         self._busy = True
+        size_bytes, spare = need.size_bytes, need.spare
+        disk, submit = self._disk, self._writer.submit
         if need.step is Step.GROW:
-            self._writer.submit(
-                partial(self._disk.grow, need.size_bytes), partial(self._grown, need)
-            )
+            submit(partial(disk.grow, size_bytes), partial(self._grown, need))
+        elif need.step is Step.DROP and spare is not None:
+            self._room.spares.remove(spare)
+            submit(partial(disk.drop_spare, spare), self._dropped)
+        elif need.step is Step.KEEP and spare is not None:
+            submit(partial(disk.grow_spare, spare, size_bytes), partial(self._kept, need))
+        elif need.step is Step.KEEP:
+            submit(partial(disk.make_spare, size_bytes), partial(self._kept, need))
         else:
-            self._writer.submit(
-                partial(self._disk.make_spare, need.size_bytes), partial(self._spared, need)
-            )
+            submit(partial(disk.make_spare, size_bytes), partial(self._spared, need))
 
     def _grown(self, need: Need, size: int | None, error: BaseException | None) -> None:
         self._busy = False
@@ -161,12 +179,46 @@ class Upkeep:
         else:
             self._no_room(need, error)
 
+    def _kept(self, need: Need, spare: Spare | None, error: BaseException | None) -> None:
+        self._busy = False
+        room, before = self._room, need.spare
+        if spare is None:
+            if isinstance(error, StorageFull):
+                # Nobody waits for this; who waits for something else is tried by itself.
+                self.full = not self.line
+                self.work()
+            else:
+                self._failed(error or OSError("the writer returned nothing"))
+            return
+        if room.keeping and room.kept is before:
+            room.take_back(spare)
+        elif before is None:
+            room.spares.append(spare)
+        elif before in room.spares:  # it was lent, or is not wanted any more
+            room.spares[room.spares.index(before)] = spare
+        self.work()
+
+    def _dropped(self, result: object, error: BaseException | None) -> None:
+        self._busy = False
+        if error is not None:
+            self._failed(error)
+            return
+        self.work()
+
     def _no_room(self, need: Need, error: BaseException | None) -> None:
         if not isinstance(error, StorageFull):
             self._failed(error or OSError("the writer returned nothing"))
             return
         if 0 < need.least_bytes < need.size_bytes:
             self._begin(Need(need.step, need.least_bytes))
+            return
+        if self.line and need.step is Step.GROW:
+            # It may go on in a spare.
+            self._room.stuck = True
+            self.work()
+            return
+        if self.line and self.line[0].copies and self._room.lend():
+            self.work()
             return
         self.full = True
         # What fails for the first fails for all that want as much; the others are tried next.
@@ -178,6 +230,9 @@ class Upkeep:
         if self.line:
             self.work()
 
+    def _may_have_space(self) -> None:
+        self.full = self._room.stuck = False
+
     def reclaim(self, durable_oldest: int) -> None:
         """Segments below this number are durably known not to be needed: take one out."""
         self._dropped_upto = max(self._dropped_upto, durable_oldest)
@@ -185,7 +240,8 @@ class Upkeep:
         if self._reclaiming or self._stopped or live.oldest >= self._dropped_upto:
             return
         self._reclaiming = True
-        keep = self._room.capacity if self._room.wants_spare(self._options.spares) else -1
+        room = self._room
+        keep = room.capacity if room.wants_kept or room.wants_spare(self._options.spares) else -1
         self._writer.submit(partial(self._disk.reclaim, live.oldest, keep), self._reclaimed)
 
     def _reclaimed(self, spare: Spare | None, error: BaseException | None) -> None:
@@ -195,7 +251,23 @@ class Upkeep:
             return
         self._live.forget_oldest()
         if spare is not None:
-            self._room.spares.append(spare)
-        self.full = False
+            self._take_in(spare)
+        self._may_have_space()
         self.work()
         self.reclaim(self._dropped_upto)
+
+    def _take_in(self, spare: Spare) -> None:
+        """A segment's file is free: it is kept for copies, or to go on in."""
+        room = self._room
+        kept = room.kept
+        if not room.wants_kept or (kept is not None and kept.size_bytes >= spare.size_bytes):
+            room.spares.append(spare)
+            return
+        room.take_back(spare)
+        if kept is not None:
+            room.spares.append(kept)
+
+    def keep(self, keeping: bool, most_spare_bytes: int) -> None:
+        """See `Room.keep`."""
+        self._room.keep(keeping, most_spare_bytes)
+        self.work()

@@ -91,8 +91,6 @@ class LinkFeed:
     def next(self) -> tuple[int, Entry, int] | None:
         """Deliver the next message now; None: none is here. Raises QueueShutDown."""
         self._link.check()
-        if not (self._number or self._draining or self._closed) and self._error is None:
-            self._subscribe()
         while (one := self._pop()) is not None:
             self._note_seen(one)
             now_s = time.monotonic()
@@ -108,8 +106,11 @@ class LinkFeed:
             return one.token, one.entry, one.attempts
         if self._error is not None:
             raise self._error
-        if self._number and not self._told:
-            self._give_credit(waits=True)
+        if self._number:
+            if not self._told:
+                self._give_credit(waits=True)
+        elif not (self._draining or self._closed):
+            self._subscribe()
         return None
 
     def _pop(self) -> Lying | None:
@@ -195,7 +196,10 @@ class LinkFeed:
             self._link.feeds.pop(number, None)
             tokens, ids = [one.token for one in lying], [one.entry[0] for one in lying]
             self._link.say(Unsubscribe(number, tokens, ids, self._received))
-            return
+        else:
+            self._give_back(lying)
+
+    def _give_back(self, lying: list[Lying]) -> None:
         by_token: dict[int, list[int]] = {}
         for one in lying:
             by_token.setdefault(one.token, []).append(one.entry[0])
@@ -304,14 +308,17 @@ class LinkFeed:
         self._wake()
 
     def reconnected(self, *, resumed: bool) -> None:
-        """A new connection: begin anew, with what lies here if it is still leased."""
-        self._number = 0
-        if not resumed:
+        """A new connection: what lies here goes back if it is still leased; `next` begins anew.
+
+        Not before that: what is pushed to a program that is busy may be what it must not have
+        next, when it asks.
+        """
+        with self._lock:
+            self._number = 0
+            lying = list(self._lying)
             self._lying.clear()
-        if not (self._closed or self._draining) and self._error is None:
-            self._subscribe()
-            # What lies here uses up some of the new credit.
-            self._used -= len(self._lying)
+        if resumed:
+            self._give_back(lying)
         self._wake()
 
     def _wake(self) -> None:

@@ -88,9 +88,11 @@ class Holdings:
     def snapshot(self) -> list[tuple[str, int, int]]:
         """What has not run out: (queue, token, length of its lease)."""
         now_s = time.monotonic()
+        # Not list(items()): that makes tuples, so the garbage may be collected within, and then
+        # other Python runs, and changes it. A copy is made in one step.
         return [
             (held.queue, token, held.lease_ns)
-            for token, held in list(self.by_token.items())
+            for token, held in self.by_token.copy().items()
             if held.deadline_s >= now_s
         ]
 
@@ -99,5 +101,5 @@ class Holdings:
         now_s = time.monotonic()
         return [
             (held.queue, token, held.lease_ns if held.deadline_s >= now_s else 0)
-            for token, held in list(self.by_token.items())
+            for token, held in self.by_token.copy().items()
         ]

@@ -45,6 +45,12 @@ class Neighbours(Protocol):
     def unseen(self, queue: str) -> int: ...
 
 
+class Cancellable(Protocol):
+    """What waits to answer a part of a request: a task, or something lighter."""
+
+    def cancel(self) -> bool: ...
+
+
 class Pushing(Protocol):
     """A member's subscriptions."""
 
@@ -67,7 +73,7 @@ class Member:
         "_groups",
         "_highest",
         "_ports",
-        "_tasks",
+        "_waits",
         "flight_bytes",
         "house",
         "kept",
@@ -114,7 +120,7 @@ class Member:
         self._ports: dict[str, Port] = {}
         # What waits for a commit group is told together.
         self._groups: dict[Group, list[tuple[Reply, int]]] = {}
-        self._tasks: dict[tuple[int, int], asyncio.Task[None]] = {}
+        self._waits: dict[tuple[int, int], Cancellable] = {}
 
     def port(self, name: str) -> Port:
         """The queue of that name, made if there is none.
@@ -240,7 +246,7 @@ class Member:
         ``size`` bytes are in flight meanwhile; it stands in ``line`` to put in that queue.
         """
         task = asyncio.ensure_future(self._run(number, part, work))
-        self._tasks[number, part] = task
+        self._waits[number, part] = task
         self.flight_bytes += size
         if line:
             self.lined[line] = self.lined.get(line, 0) + 1
@@ -253,7 +259,7 @@ class Member:
                 self.lined[line] -= 1
                 if not self.lined[line]:
                     del self.lined[line]
-            self._tasks.pop((number, part), None)
+            self._waits.pop((number, part), None)
             if self.line is not None:
                 self.line.check_flow()
 
@@ -267,10 +273,18 @@ class Member:
         except Exception as error:
             self.failed(number, part, error)
 
+    def hold(self, number: int, part: int, wait: Cancellable) -> None:
+        """Keep what waits, so that it can be cancelled, until `let_go`."""
+        self._waits[number, part] = wait
+
+    def let_go(self, number: int, part: int) -> None:
+        """It waits no more."""
+        self._waits.pop((number, part), None)
+
     def cancel(self, message: Cancel) -> None:
         """Stop waiting for a part of a request, if that is still waited for."""
-        task = self._tasks.get((message.of, message.part))
-        if task is not None and task.cancel():
+        wait = self._waits.get((message.of, message.part))
+        if wait is not None and wait.cancel():
             return
         if message.queue:
             for reply in self.kept.get(message.of, ()):
@@ -294,8 +308,8 @@ class Member:
     def end(self, *, release: bool) -> None:
         """It is gone for good; ``release``: what it holds goes back at once, uncounted."""
         self.over = True
-        for task in list(self._tasks.values()):
-            task.cancel()
+        for wait in list(self._waits.values()):
+            wait.cancel()
         if self.subscriptions is not None:
             self.subscriptions.close()
         self.kept.clear()

@@ -23,6 +23,7 @@ logger = logging.getLogger("posthouse.server")
 STOPPED: Final = 0
 FAILED: Final = 1
 NO_FILES: Final = AccessFiles()
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 _GC_THRESHOLDS: Final = (10_000, 20, 20)
 
 
@@ -107,7 +108,13 @@ async def _until(*ends: Coroutine[Any, Any, object]) -> None:
 @contextlib.contextmanager
 def _signals(stop: asyncio.Event, admission: Admission | None) -> Any:
     loop = asyncio.get_running_loop()
-    handlers: dict[int, Callable[[], None]] = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set}
+
+    def end() -> None:
+        stop.set()
+        for number in _ENDS:  # the next one ends it at once
+            loop.remove_signal_handler(number)
+
+    handlers: dict[int, Callable[[], None]] = dict.fromkeys(_ENDS, end)
     if admission is not None:
         handlers[signal.SIGHUP] = admission.reload
     for number, handler in handlers.items():

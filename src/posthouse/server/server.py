@@ -32,6 +32,8 @@ logger = logging.getLogger("posthouse.server")
 TICK_S = 1.0
 BACKLOG = 1024
 RECALL_S = 1.0
+INLINE_BYTES = 32 * 1024
+"""Larger commits are written beside the loop: it has other clients to serve meanwhile."""
 LEAVING = "the server is shutting down; try again later"
 
 
@@ -68,6 +70,7 @@ class Server:
         self.failed = asyncio.Event()
         self._empty = asyncio.Event()
         self._backend = backend
+        backend.session.engine.journal.inline_bytes = INLINE_BYTES
         self._loop = asyncio.get_running_loop()
         self._listeners: list[asyncio.Server] = []
         self._sockets: dict[str, tuple[int, int]] = {}

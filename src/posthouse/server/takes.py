@@ -9,9 +9,10 @@ from typing import Final
 from posthouse.core.filters import filter_of
 from posthouse.core.leases import BatchLease
 from posthouse.errors import BadArgument, QueueShutDown
-from posthouse.model import MAX_BATCH_MESSAGES, MAX_BODY_BYTES, NANOSECONDS
+from posthouse.model import MAX_BATCH_MESSAGES, MAX_BODY_BYTES, NANOSECONDS, check_seconds
 from posthouse.records import Entry
 from posthouse.server.member import Member
+from posthouse.server.waits import WaitingGet
 from posthouse.session import Port
 from posthouse.wire.answers import Delivered
 from posthouse.wire.requests import Get
@@ -48,7 +49,13 @@ def get(member: Member, request: Get, starved: Callable[[str], None]) -> None:
     else:
         work = partial(_select, member, request, port, most_bytes)
     starved(request.queue)
-    member.spawn(request.id, 0, work)
+    spawn = partial(member.spawn, request.id, 0, work)
+    if request.where is not None or request.drain or request.timeout_s == 0:
+        spawn()
+        return
+    if request.timeout_s is not None:
+        check_seconds("timeout", request.timeout_s)
+    WaitingGet(member, request, port, most_bytes, _deliver, spawn).begin()
 
 
 async def _wait(member: Member, request: Get, port: Port, most_bytes: int) -> None:

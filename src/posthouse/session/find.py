@@ -7,7 +7,8 @@ taken or acted on is looked up again in the step that does it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from itertools import accumulate, chain
 from operator import itemgetter
@@ -17,12 +18,11 @@ from posthouse.core import acting, selecting
 from posthouse.core.filters import Filter
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
-from posthouse.core.pages import Page
 from posthouse.core.waiting import size_of
-from posthouse.errors import LogDamaged
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.records import Entry, Moved, Record
-from posthouse.session.base import MOVE_BYTES, RECORD_BYTES, PortBase, shut_down_error
+from posthouse.session.base import MOVE_BYTES, RECORD_BYTES, shut_down_error
+from posthouse.session.deep import DeepPort, Parts
 from posthouse.session.look import Look
 
 SCAN_MESSAGES: Final = 2_000
@@ -40,7 +40,7 @@ _ORDERS: Final[dict[str, Callable[[Entry], Any]]] = {
 }
 
 
-class FindPort(PortBase):
+class FindPort(DeepPort):
     """The verbs that go by content and attribute."""
 
     async def find(
@@ -61,21 +61,15 @@ class FindPort(PortBase):
         start: Any = None
         if after is not None:
             start = after if "priority" in order else after[0]
-        pages = self._pages(backwards=order.startswith("-"))
+        backwards = order.startswith("-")
+        disk = self._on_disk(key, start, backwards=backwards, known=entries)
         found: list[tuple[Entry, int]] = []
-        async for entry in self._looked_through(where, entries, key, start, pages=pages):
+        async for entry in self._looked_through(where, entries, key, start, disk=disk):
             found.append((entry, state.attempts.get(rank_of(entry), 0)))
             if len(found) == most:
                 last = key(entry)
                 return found, last if isinstance(last, tuple) else (last,)
         return found, None
-
-    def _pages(self, *, backwards: bool = False) -> list[Page]:
-        """What waits on disk only."""
-        pages = self._state.pages
-        if pages is None:
-            return []
-        return list(reversed(pages)) if backwards else list(pages)
 
     async def _looked_through(
         self,
@@ -84,36 +78,36 @@ class FindPort(PortBase):
         key: selecting.Key,
         start: Any = None,
         *,
-        pages: list[Page],
+        disk: Sequence[Parts] = (),
         skip: set[int] | None = None,
     ) -> AsyncIterator[Entry]:
         """What matches of messages in memory and on disk, by the key (None: as they are).
 
-        Lets the loop have its turn after each step's work. The pages are in the key's order.
+        Lets the loop have its turn after each step's work. What is on disk comes by the key.
         """
         memory = selecting.in_steps(entries, key, start)
-        if pages and key is None:
-            key = rank_of
-        for page in pages:
-            assert key is not None
-            if start is not None and not self._reaches(page, key, start):
-                continue
-            part = sorted(await self._read_page(page), key=key)
-            if start is not None:
-                part = [entry for entry in part if key(entry) > start]
-            if not part:
-                continue
-            last = key(part[-1])
+        order = key or rank_of
+        sources: list[tuple[Parts, list[Entry]]] = [(source, []) for source in disk]
+        while sources:
+            filled = [(source, part or await anext(source, [])) for source, part in sources]
+            sources = [(source, part) for source, part in filled if part]
+            if not sources:
+                break
+            # Up to here everything is known of all of them.
+            last = min(order(part[-1]) for _, part in sources)
             before: list[Entry] = []
             for entry in memory:
                 if entry is None:
                     await self._pause()
-                elif key(entry) > last:
+                elif order(entry) > last:
                     memory = chain((entry,), memory)
                     break
                 else:
                     before.append(entry)
-            both: Iterator[Entry] = merge(before, part, key=key)
+            cuts = [bisect_right(part, last, key=order) for _, part in sources]
+            parts = [part[:cut] for (_, part), cut in zip(sources, cuts, strict=True)]
+            sources = [(each[0], each[1][cut:]) for each, cut in zip(sources, cuts, strict=True)]
+            both: Iterator[Entry] = merge(before, *parts, key=order)
             for entry in self._matching(where, both, skip):
                 if entry is None:
                     await self._pause()
@@ -124,43 +118,6 @@ class FindPort(PortBase):
                 await self._pause()
             else:
                 yield entry
-
-    @staticmethod
-    def _reaches(page: Page, key: Callable[[Entry], Any], start: Any) -> bool:
-        """Whether the page may have messages above ``start``."""
-        if not page.count:
-            return False
-        ends: list[Entry] = [(each, 0, b"", b"", None) for each in (page.first, page.last)]
-        return any(key(entry) > start for entry in ends)
-
-    async def _read_page(self, page: Page) -> list[Entry]:
-        """The messages of a page that was the queue's a while ago; those that left may be in it."""
-        pager = self._engine.pager
-        if page.loaded is not None or not page.count or pager is None:
-            await self._pause()
-            return page.loaded or []
-        arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
-
-        def done(found: list[list[Entry]] | None, error: BaseException | None) -> None:
-            if arrived.done():
-                return
-            if found is not None:
-                arrived.set_result(found)
-            else:
-                arrived.set_exception(error or OSError("the writer returned nothing"))
-
-        pager.fetch(self._state.number, [page], done)
-        try:
-            return (await arrived)[0]
-        except (LogDamaged, OSError):
-            self._check_stopped()
-            if page.loaded is not None or not page.count:
-                return page.loaded or []  # it left memory and the log meanwhile
-            return pager.read(self._state.number, page)  # fails the same way, and stops the broker
-
-    async def _pause(self) -> None:
-        await asyncio.sleep(0)
-        self._check_stopped()
 
     def _matching(
         self,
@@ -259,7 +216,8 @@ class FindPort(PortBase):
             entries, key = chosen, selecting.order_key(state)
         batch: list[Entry] = []
         done = 0
-        async for entry in self._looked_through(where, entries, key, pages=self._pages()):
+        disk = self._on_disk(key or rank_of, known=entries)
+        async for entry in self._looked_through(where, entries, key, disk=disk):
             if may is None or may(entry):
                 batch.append(entry)
             if len(batch) > SCAN_MESSAGES // 4 and len(batch) > self._batch(again=again):
@@ -277,7 +235,7 @@ class FindPort(PortBase):
         if state.rich is not None and state.rich.index is not None and not again:
             return 0
         if state.rich is not None:
-            searched = state.waiting() + len(state.delayed)
+            searched = state.waiting() - state.outside + len(state.delayed)
         else:
             searched = len(state.returned) + len(state.delayed)
         return searched // HEAP_STEPS
@@ -366,12 +324,12 @@ class FindPort(PortBase):
         self, where: Filter, most: int, most_bytes: int, lease_ns: int, skip: set[int] | None
     ) -> tuple[int, BatchLease] | None:
         state = self._state
-        if state.rich is not None and not state.rich.available(self._engine.now_ns()):
+        if state.rich is not None and not state.available(self._engine.now_ns()):
             self._engine.schedule(self._lane)
             return None
-        for entries, key, pages in self._parts(where):
+        for entries, key, disk in self._parts(where):
             wanted: list[Entry] = []
-            part = self._looked_through(where, entries, key, pages=pages, skip=skip)
+            part = self._looked_through(where, entries, key, disk=disk, skip=skip)
             async for entry in part:
                 wanted.append(entry)
                 if len(wanted) >= most:
@@ -385,7 +343,7 @@ class FindPort(PortBase):
                 return taken
         return None
 
-    def _parts(self, where: Filter) -> Iterator[tuple[list[Entry], selecting.Key, list[Page]]]:
+    def _parts(self, where: Filter) -> Iterator[tuple[list[Entry], selecting.Key, list[Parts]]]:
         """What to look through for `select`, in order, part by part."""
         state = self._state
         chosen = selecting.candidates(state, where)
@@ -393,12 +351,14 @@ class FindPort(PortBase):
             yield chosen, selecting.order_key(state), []
             return
         # The head first: most of the time that is enough, and no copy of the rest is made.
-        if not state.dry and not (state.pages is not None and state.returned):
+        on_disk = state.outside > 0
+        if not on_disk or (state.rich is None and not state.dry and not state.returned):
             head = selecting.next_standing(state, SCAN_MESSAGES)
             yield head, None, []
-            if len(head) < SCAN_MESSAGES and state.pages is None:
+            if len(head) < SCAN_MESSAGES and not on_disk:
                 return
-        yield *selecting.standing(state), self._pages()
+        entries, key = selecting.standing(state)
+        yield entries, key, self._on_disk(key or rank_of, delayed=False, known=entries)
 
     def _take_of(
         self, entries: list[Entry], most_bytes: int, lease_ns: int

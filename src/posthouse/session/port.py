@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from itertools import islice
 
+from posthouse.core import selecting
 from posthouse.core.orders import rank_of
 from posthouse.core.paged import settling_runs
+from posthouse.core.pages import PAGE_MESSAGES
 from posthouse.journal.format import SETTLE_BYTES
 from posthouse.model import QueuePolicy, QueueStats
 from posthouse.records import Entry
@@ -56,15 +58,13 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         if state.rich is None:
             entries = [entry for _, entry in sorted(state.returned)[:most]]
             entries += [entry for entry, _ in zip(state.ready, range(most), strict=False)]
-            on_disk = most - len(state.ready)
-            for page in self._pages():
-                if on_disk <= 0:
-                    break
-                entries += [each for each in await self._read_page(page) if page.holds(each[0])]
-                on_disk -= page.count
+            entries += await self._next_on_disk(most - len(state.ready))
             entries.sort(key=rank_of)
         else:
             entries = list(islice(state.rich.entries(), most))
+            if state.outside:
+                entries += await self._next_on_disk(most)
+                entries.sort(key=selecting.order_key(state))
         return [(entry, state.attempts.get(rank_of(entry), 0)) for entry in entries[:most]]
 
     async def purge(self) -> int:
@@ -98,8 +98,16 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
         engine.check_loop()
         # As many as there is room for: it goes on from there when the next commit gave more.
         most = min(most, max(engine.journal.settle_room // MOVE_BYTES, 1))
+        state = self._state
+        if state.cold is not None and state.outside:
+            most = min(most, PAGE_MESSAGES)
+            await self._bring_in(most)
         engine.check_settle_room(MOVE_BYTES * most)
-        count, records = engine.state.redrive(self._state, most, engine.now_ns())
+        count, records = engine.state.redrive(state, most, engine.now_ns())
+        while not count and state.rich is not None and state.cold is not None and state.outside:
+            # Letters whose way back is not known stand before the others.
+            await self._bring_in(state.rich.stands + PAGE_MESSAGES)
+            count, records = engine.state.redrive(state, most, engine.now_ns())
         engine.keep_in_parts(records)
         await self._settled()
         return count

@@ -93,7 +93,7 @@ class PutPort(PortBase):
         if traits is not None and traits.dedup:
             state.dedup.remember(traits.dedup, entry[0])
         engine.sequence = sequence = engine.sequence + 1
-        return entry[0], self._journal_put(sequence, [entry])
+        return entry[0], self._journal_put(sequence, [entry], size)
 
     def _complete(self, traits: Traits | None) -> Traits | None:
         """The message's traits with what the queue's policy adds.
@@ -150,16 +150,19 @@ class PutPort(PortBase):
             return None
         sequence = engine.sequence + 1
         engine.sequence += count
-        return entries[0][0], self._journal_put(sequence, entries)
+        return entries[0][0], self._journal_put(sequence, entries, size)
 
-    def _journal_put(self, sequence: int, entries: list[Entry]) -> Group | None:
+    def _journal_put(self, sequence: int, entries: list[Entry], size: int) -> Group | None:
         engine = self._engine
         state = self._state
-        if len(entries) == 1 and entries[0][4] is None:
+        plain = entries[0][4] is None
+        if plain and len(entries) == 1:
             # Those that come one after the other share a record.
             group = engine.journal.put(state.number, engine.producer, sequence, entries[0])
         else:
-            group = engine.journal.put_many(state.number, engine.producer, sequence, entries)
+            group = engine.journal.put_many(
+                state.number, engine.producer, sequence, entries, size if plain else None
+            )
         if group is None:
             state.publish(entries)
             lane = self._lane

@@ -30,8 +30,10 @@ R = TypeVar("R")
 GUARDED: Final[dict[str, Right | None]] = {}
 """The right that each guarded verb takes; None: any right on the queue."""
 
-UNGUARDED: Final = frozenset({"durable", "last_wait", "now_ns", "put_refusal", "take_refusal"})
-"""Verbs of the contract that tell and change nothing."""
+UNGUARDED: Final = frozenset(
+    {"depart", "durable", "last_wait", "now_ns", "put_refusal", "take_refusal", "tell"}
+)
+"""Verbs that tell and change nothing, or only end a wait."""
 
 
 @dataclass(slots=True)
@@ -140,6 +142,7 @@ class GuardedPort(Port):
     # get, and what follows from it
 
     take_one = guarded("get", Port.take_one)
+    take_one_from_disk = guarded("get", Port.take_one_from_disk)
     take_many = guarded("get", Port.take_many)
     take_one_waiting = guarded_async("get", Port.take_one_waiting)
     take_many_waiting = guarded_async("get", Port.take_many_waiting)
@@ -147,6 +150,7 @@ class GuardedPort(Port):
     reserve = guarded("get", Port.reserve)
     lease_reserved = guarded("get", Port.lease_reserved)
     readable = guarded_async("get", Port.readable)
+    arrival = guarded("get", Port.arrival)
     select = guarded_async("get", Port.select)
     ack_one = guarded("get", Port.ack_one)
     ack_durably = guarded("get", Port.ack_durably)

@@ -7,30 +7,29 @@ from threading import get_ident
 
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
+from posthouse.core.pages import PAGE_MESSAGES
 from posthouse.engine import wrong_loop
 from posthouse.errors import PosthouseError, QueueEmpty, QueueShutDown
 from posthouse.model import check_seconds
 from posthouse.records import Entry
-from posthouse.session.base import PortBase, shut_down_error
+from posthouse.session.base import shut_down_error
+from posthouse.session.deep import DeepPort
 from posthouse.session.feed import EngineFeed
 
 
-class TakePort(PortBase):
+class TakePort(DeepPort):
     """The verbs of consumers."""
 
     def take_one(self, timeout_ns: int) -> tuple[int, Entry, int] | None:
-        """Lease the next message: (token, entry, attempts); None if none is waiting.
+        """Lease the next message: (token, entry, attempts); None if none waits in memory.
 
         ``timeout_ns`` 0 is the queue's visibility timeout.
         """
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if state.pages is not None:
-            self._read_ahead()
-            if state.dry:
-                # Here and now, for `get_nowait` comes this way too: one page, of a cold queue.
-                state.read_next()
+        if (state.pages is not None or state.cold is not None) and not self._read_ahead():
+            return None
         if not (state.ready or state.returned or state.rich or self._take_back()) or (
             not self._may_take
         ):
@@ -60,7 +59,7 @@ class TakePort(PortBase):
         if get_ident() != self._thread:
             wrong_loop()
         state = self._state
-        if state.pages is not None and not self._read_ahead():
+        if (state.pages is not None or state.cold is not None) and not self._read_ahead(most):
             return None
         if not (state.ready or state.returned or state.rich or self._take_back()) or (
             not self._may_take
@@ -80,7 +79,8 @@ class TakePort(PortBase):
         journal = engine.journal
         if not journal.instant:
             lease = taken[1]
-            ranks = [rank_of(entry) for entry in lease.entries]
+            # `rank_of`, inline: most have no traits.
+            ranks = [e[0] if e[4] is None else rank_of(e) for e in lease.entries]
             journal.delivered(state.number, ranks, lease.attempts or 1)
         lane = self._lane
         if state.rich is not None:
@@ -89,12 +89,43 @@ class TakePort(PortBase):
             engine.schedule(lane)
         return taken
 
+    def take_one_from_disk(self, timeout_ns: int) -> tuple[int, Entry, int] | None:
+        """`take_one`, but what comes next is read here and now if it is on disk only. Blocks."""
+        taken = self.take_one(timeout_ns)
+        while taken is None and self._waits_for_disk() and self._state.read_next():
+            taken = self.take_one(timeout_ns)
+        return taken
+
+    def _waits_for_disk(self) -> bool:
+        """Whether a take only waits for what has to be read."""
+        state = self._state
+        if not self._may_take or not state.dry:
+            return False
+        return state.rich is None or state.available(self._engine.now_ns())
+
+    async def _read_in(self) -> None:
+        """Return when what comes next is in memory, or is waited for because of a limit."""
+        pager = self._engine.pager
+        while pager is not None and self._waits_for_disk():
+            pager.ahead(self._lane)
+            arrival = pager.arrival(self._lane)
+            if arrival is None:
+                return
+            await arrival
+            self._check_stopped()
+
     async def take_one_waiting(
         self, lease_ns: int, timeout_s: float | None
     ) -> tuple[int, Entry, int]:
         """`take_one`, waiting for a message. Raises: as `readable`, and TimeoutError."""
         if timeout_s is not None:
             check_seconds("timeout", timeout_s)
+            if timeout_s == 0:
+                # What is there now is asked for, and it may be on disk.
+                await self._read_in()
+                taken = self.take_one(lease_ns)
+                if taken is not None:
+                    return taken
             async with asyncio.timeout(timeout_s):
                 return await self.take_one_waiting(lease_ns, None)
         while True:
@@ -109,15 +140,17 @@ class TakePort(PortBase):
         """`take_many`, waiting for a message. Raises: as `readable`, and TimeoutError."""
         if timeout_s is not None:
             check_seconds("timeout", timeout_s)
-        if timeout_s == 0 and self._state.dry:
+        if timeout_s == 0:
             # What is there now is asked for, and it may be on disk.
-            self._state.read_next()
+            await self._read_in()
+            await self._bring_in(min(most, PAGE_MESSAGES))
             taken = self.take_many(most, most_bytes, lease_ns)
             if taken is not None:
                 return taken
         async with asyncio.timeout(timeout_s):
             while True:
                 await self.readable()
+                await self._bring_in(min(most, PAGE_MESSAGES))
                 taken = self.take_many(most, most_bytes, lease_ns)
                 if taken is not None:
                     return taken
@@ -134,7 +167,7 @@ class TakePort(PortBase):
             return []
         engine = self._engine
         state = self._state
-        if state.pages is not None and not self._read_ahead():
+        if (state.pages is not None or state.cold is not None) and not self._read_ahead():
             return []
         if state.rich is not None:
             most = min(most, state.rich.prefetch)
@@ -181,12 +214,20 @@ class TakePort(PortBase):
         entries.clear()
         self._lane.wake_getters(count)
 
-    def _read_ahead(self) -> bool:
-        """Let what is on disk be read before it is needed; whether the next one is in memory."""
+    def _read_ahead(self, most: int = 1) -> bool:
+        """Let what is on disk be read before it is needed; whether the next ones are in memory.
+
+        Where the order is more than first in, first out, as many as are asked for: what else
+        comes next may be kept back by its key.
+        """
         pager = self._engine.pager
         if pager is not None:
             pager.ahead(self._lane)
-        return not self._state.dry
+        state = self._state
+        if state.dry:
+            return False
+        few = state.rich is not None and state.rich.stands < min(most, PAGE_MESSAGES)
+        return not (few and state.outside)
 
     def _take_back(self) -> bool:
         """Nothing waits: put back half of what the fullest iterator has set aside, if any has.
@@ -197,7 +238,7 @@ class TakePort(PortBase):
         state = self._state
         if not state.reserved or state.ready or state.returned or state.pages is not None:
             return False
-        if state.rich is not None and state.rich.available(self._engine.now_ns()):
+        if state.rich is not None and state.available(self._engine.now_ns()):
             return False
         lane = self._lane
         lane.reservations = [entries for entries in lane.reservations if entries]
@@ -235,10 +276,33 @@ class TakePort(PortBase):
             QueueShutDown: the handle was shut down, at once or with nothing waiting any more.
             StorageFailed, BrokerClosed, ForkedProcess: the broker has stopped.
         """
+        if not self._may_be_there():
+            await self._lane.readable()
+
+    def arrival(self) -> asyncio.Future[None] | None:
+        """`readable` for who waits with no task: done when a message may be waiting.
+
+        None: one may be now. `depart` when it is not waited for any more. Raises: as `readable`.
+        """
+        return None if self._may_be_there() else self._lane.getter()
+
+    def depart(self, arrival: asyncio.Future[None]) -> None:
+        """Give up an `arrival`; a message that it was for is another's."""
+        self._lane.depart(arrival)
+
+    def _may_be_there(self) -> bool:
+        """Whether a message was read from disk since the caller looked."""
         self._check_takes()
         state = self._state
-        if state.pages is not None:
+        if state.pages is not None or state.cold is not None:
             self._read_ahead()
-        if state.ready:
-            return  # read from disk since the caller looked
-        await self._lane.readable()
+        rich = state.rich
+        return bool(
+            state.ready
+            or (
+                rich is not None
+                and rich.stands
+                and not state.dry
+                and state.available(self._engine.now_ns())
+            )
+        )

@@ -64,8 +64,8 @@ DEPTH: Final[tuple[Bug, ...]] = (
         "compaction forgets attempts",
         (
             Edit(
-                "    back = [row for row in rows if not row[3] and (row[1] or row[2])]\n",
-                "    back = [row for row in rows if not row[3] and row[2]]\n",
+                "if not row[3] and (row[1] or row[2] or _put_off(row[0]))]\n",
+                "if not row[3] and row[2]]\n",
             ),
         ),
         by_pytest("tests/api/test_compaction.py", "-k", "pins_nothing"),
@@ -99,5 +99,40 @@ DEPTH: Final[tuple[Bug, ...]] = (
         "what left a page while it was read is delivered",
         (Edit("        if len(entries) != page.count:\n", "        if not entries:\n"),),
         by_pytest("tests/core/test_pages.py"),
+    ),
+    Bug(
+        "what is in memory passes what comes before it on disk",
+        (
+            Edit(
+                "self._order.next_key() > self.horizon:\n                return None\n",
+                "self._order.next_key() > self.horizon:\n                self.horizon = None\n",
+            ),
+        ),
+        by_pytest("tests/core/test_cold_machine.py"),
+    ),
+    Bug(
+        "the place of a message that was carried is that of another record",
+        (Edit("            (_RECORD, run[3]),\n", ""),),
+        by_pytest("tests/core/test_cold_machine.py"),
+    ),
+    Bug(
+        "a message on disk is looked for where compaction let it go",
+        (
+            Edit(
+                "        cold.relocate(row, group.segment, places[row.id])\n",
+                "        cold.relocate(row, row.segment, places[row.id])\n",
+            ),
+        ),
+        by_pytest("tests/api/test_compaction.py", "-k", "pins_nothing"),
+    ),
+    Bug(
+        "what was read comes into memory though it has left",
+        (
+            Edit(
+                "        here = cold.leave(rows)\n",
+                "        cold.leave(rows)\n        here = rows\n",
+            ),
+        ),
+        by_pytest("tests/core/test_cold_machine.py"),
     ),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 from tests.lab.process.budget import LabLike, run_seeds
-from tests.lab.process.server_kills import DONE, Outside, run_server_kills
+from tests.lab.process.server_kills import DONE, Outside, complaints, run_server_kills
 
 KILLS = 10
 """With one load; then another begins on an empty directory."""
@@ -16,6 +19,22 @@ def test_server_kills(lab: LabLike) -> None:
         return KILLS
 
     run_seeds(lab, "server kills", "kills", step)
+
+
+def test_what_nobody_hears_is_a_problem() -> None:
+    async def fails() -> None:
+        asyncio.get_running_loop().call_soon(lambda: 1 // 0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    with complaints() as problems:
+        asyncio.run(fails())
+        thread = threading.Thread(target=lambda: {}["nothing"])
+        thread.start()
+        thread.join()
+    assert len(problems) == 2
+    assert "ZeroDivisionError" in problems[0]
+    assert "KeyError" in problems[1]
 
 
 def test_the_ledger_finds_what_is_wrong() -> None:

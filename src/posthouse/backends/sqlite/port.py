@@ -122,6 +122,8 @@ class SqlitePort(FindPort):
         """Always None; see `take_one_waiting`."""
         self._check_take()
 
+    take_one_from_disk = take_one
+
     def take_many(self, most: int, most_bytes: int, lease_ns: int) -> None:
         """Always None; see `take_many_waiting`."""
         self._check_take()

@@ -1,0 +1,285 @@
+"""What of a queue is not in memory: when that is allowed, and how it comes back.
+
+First in, first out it is `pages`; what is more than that is `cold`. `Waiting` builds on this.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Final
+
+from posthouse.core.cold import Cold, ReadPlaced
+from posthouse.core.leases import Lease
+from posthouse.core.orders import rank_of
+from posthouse.core.pages import Page, Pages, Run
+from posthouse.core.places import Placed
+from posthouse.core.rich import Look, RichOrder
+from posthouse.model import FOREVER_NS, QueuePolicy
+from posthouse.records import Entry
+
+_HEADERS: Final = itemgetter(3)
+
+
+class Outside:
+    """What a queue holds, and how what is on disk only comes into memory."""
+
+    __slots__ = (
+        "attempts",
+        "cold",
+        "delayed",
+        "headed",
+        "leases",
+        "live",
+        "look",
+        "max_bytes",
+        "max_messages",
+        "moved_in",
+        "pages",
+        "pending",
+        "policy",
+        "ready",
+        "reserved",
+        "returned",
+        "rich",
+        "size_bytes",
+    )
+
+    def __init__(self, policy: QueuePolicy, look: Look | None = None) -> None:
+        self.policy = policy
+        self.look = look  # how indexes see a message; None: there are none
+        self.ready: deque[Entry] = deque()
+        self.returned: list[tuple[int, Entry]] = []
+        self.delayed: list[tuple[int, int, Entry]] = []
+        self.attempts: dict[int, int] = {}
+        self.leases: dict[int, Lease] = {}
+        self.live = 0
+        self.size_bytes = 0
+        self.pending = 0
+        self.reserved = 0
+        self.moved_in = 0
+        self.rich: RichOrder | None = None
+        # What waits on disk only, behind `ready`; None: nothing does.
+        self.pages: Pages | None = None
+        # The same of what is more than first in, first out; None: nothing ever was.
+        self.cold: Cold | None = None
+        self.headed = False  # whether any message ever had headers: spares `gone` a sum
+        self.max_messages = FOREVER_NS
+        self.max_bytes = FOREVER_NS
+
+    def enrich(self) -> RichOrder:
+        """From now on this queue is more than first in, first out (see `rich`)."""
+        raise NotImplementedError
+
+    @property
+    def outside(self) -> int:
+        """How many wait on disk only."""
+        paged = 0 if self.pages is None else self.pages.count
+        return paged if self.cold is None else paged + self.cold.waiting
+
+    @property
+    def delayed_count(self) -> int:
+        """How many are delayed."""
+        return len(self.delayed) + (0 if self.cold is None else len(self.cold.delayed))
+
+    def available(self, now_ns: int) -> bool:
+        """Whether a taker might find something now, in a queue that is `rich`."""
+        rich = self.rich
+        return rich is not None and rich.available(now_ns, self.outside)
+
+    @property
+    def dry(self) -> bool:
+        """Whether the next message has to be read from disk first."""
+        pages = self.pages
+        if self.rich is not None:
+            horizon = self._horizon()
+            return horizon is not None and not self.rich.precedes(horizon)
+        if pages is None or self.ready:
+            return False
+        return not self.returned or self.returned[0][0] > pages.first
+
+    def _horizon(self) -> int | None:
+        if self.cold is not None:
+            return self.cold.horizon(self.pages)
+        return None if self.pages is None else Cold.paged(self.policy, self.pages)
+
+    def aim(self, now_ns: int) -> None:
+        """Before a take from a queue that is `rich` and has messages on disk only."""
+        if self.cold is not None:
+            self.cold.make_due(now_ns)
+        if self.rich is not None:
+            self.rich.horizon = self._horizon()
+
+    @property
+    def keeps_cold(self) -> bool:
+        """Whether messages that are more than first in, first out may stay on disk."""
+        # A fair order is one of keys, and an index knows what is in every body.
+        return not self.policy.fair and (not self.policy.index or self.look is None)
+
+    @property
+    def keeps_pages(self) -> bool:
+        """Whether what is first in, first out may stay on disk."""
+        return self.keeps_cold and self.policy.order != "lifo"
+
+    def may_page_out(self, first: Entry) -> bool:
+        """Whether accepted messages, of which this is the first, may be seen from their place.
+
+        Only what is first in, first out: nothing that must be known of a message is on disk alone.
+        """
+        traits = first[4]
+        if traits is not None and traits.notable:
+            return False
+        return self.keeps_pages if self.rich is not None else not self.overtaken(first)
+
+    def may_shelve(self, first: Entry) -> bool:
+        """The same for messages of which something must be known while they wait (`cold`)."""
+        return self.keeps_cold and (first[4] is None or not first[4].key)
+
+    def page_out(
+        self, segment: int, run: Run, size_bytes: int, read: Callable[[Page], list[Entry]]
+    ) -> None:
+        """Let accepted messages be seen (see `publish`) that stay on disk, at their place."""
+        self.pending -= run[1]
+        if self.pages is None:
+            self.pages = Pages(read)
+        self.pages.add(segment, run, size_bytes)
+
+    def shelve(self, entries: list[Entry], segment: int, run: Run, read: ReadPlaced) -> None:
+        """`page_out` for what `may_shelve`: from now on this queue is `rich`."""
+        self.pending -= len(entries)
+        rows = [(entry, 0 if entry[4] is None else entry[4].due_ns) for entry in entries]
+        self.cold_for(read).shelve(rows, segment, run)
+
+    def cold_for(self, read: ReadPlaced) -> Cold:
+        """Where messages may stay on disk that are more than first in, first out."""
+        self.enrich()
+        if self.cold is None:
+            self.cold = Cold(self.policy, read)
+        return self.cold
+
+    def page_in(self, page: Page, entries: list[Entry]) -> int:
+        """The messages of the queue's next page were read: how many came into memory.
+
+        What has left the page meanwhile stays out; a page that is not the next one any more is
+        left alone.
+        """
+        pages = self.pages
+        if pages is None or pages.head is not page:
+            return 0
+        pages.pop()
+        if not pages:
+            self.pages = None
+        if len(entries) != page.count:
+            entries = [entry for entry in entries if page.holds(entry[0])]
+        page.loaded = entries
+        self._see_headers(entries)
+        if self.rich is None:
+            self.ready.extend(entries)
+        else:
+            for entry in entries:
+                self.rich.arrive(entry, 0)
+        return len(entries)
+
+    def cold_in(self, rows: list[Placed], entries: list[Entry]) -> int:
+        """Messages were read from their places: how many of them came into memory.
+
+        What has left meanwhile stays out.
+        """
+        cold, rich = self.cold, self.rich
+        if cold is None or rich is None:
+            return 0
+        self._see_headers(entries)
+        read = {rank_of(entry): entry for entry in entries}
+        here = cold.leave(rows)
+        for row in here:
+            rich.arrive(read[row.rank], 0 if row.key == row.rank else row.key)
+        return len(here)
+
+    def _see_headers(self, entries: list[Entry]) -> None:
+        if not self.headed and any(map(_HEADERS, entries)):
+            self.headed = True
+
+    def next_outside(self) -> Page | list[Placed]:
+        """What of the messages on disk comes next; nothing (no rows) if there is none."""
+        pages, cold = self.pages, self.cold
+        rows = [] if cold is None else cold.next(pages)
+        return rows if rows or pages is None else pages.head
+
+    def read_next(self) -> bool:
+        """Read what comes next here and now; False if all is in memory. Blocks."""
+        return self._read(self.next_outside())
+
+    def _read(self, found: Page | list[Placed]) -> bool:
+        if isinstance(found, Page):
+            assert self.pages is not None
+            return bool(self.page_in(found, self.pages.read(found))) or self.pages is not None
+        if not found:
+            return False
+        assert self.cold is not None
+        far, near = self.cold.at_hand(found)
+        self.cold_in(found, [*near, *(self.cold.read(far) if far else ())])
+        return True
+
+    def read_oldest(self) -> bool:
+        """The same with what waited longest."""
+        cold, pages = self.cold, self.pages
+        if cold is None or (pages is not None and pages.first < cold.oldest_rank):
+            return self._read([] if pages is None else pages.head)
+        return self._read(cold.oldest())
+
+    def read_all(self) -> None:
+        """Read everything, what is delayed too. Blocks."""
+        while self.read_next():
+            pass
+        if self.cold is not None and self.cold.delayed:
+            self._read(list(self.cold.delayed))
+
+    def read_pages(self) -> None:
+        while self.pages is not None:
+            self._read(self.pages.head)
+
+    def arrange(self) -> None:
+        """The policy has changed, of a queue that is `rich`."""
+        if not self.keeps_cold:
+            self.read_all()
+        elif not self.keeps_pages:
+            self.read_pages()
+        if self.cold is not None:
+            self.cold.arrange(self.policy)
+        if self.rich is not None:
+            self.rich.configure(self.policy)
+
+    def leave_pages(self, entries: list[Entry]) -> list[Entry]:
+        """Those of these messages that wait on disk only leave the order: which they are."""
+        if self.pages is None:
+            return []
+        left = self.pages.take_out(entries)
+        if not self.pages:
+            self.pages = None
+        return left
+
+    def clear_pages(self) -> Pages | None:
+        """Take out everything that waits on disk only."""
+        pages, self.pages = self.pages, None
+        if pages is not None:
+            self.live -= pages.count
+            self.size_bytes -= pages.size_bytes
+        return pages
+
+    def clear_cold(self) -> list[int]:
+        """Take out everything that is on disk only and no page: the ids."""
+        cold = self.cold
+        if cold is None:
+            return []
+        self.live -= cold.count
+        self.size_bytes -= cold.size_bytes
+        ids, ranks = cold.clear()
+        for rank in ranks:
+            self.attempts.pop(rank, None)
+        return ids
+
+    def overtaken(self, entry: Entry) -> bool:
+        """Whether what moved in stands behind a put that is seen only now."""
+        # What moves in is seen at once, while an older put may still wait for its commit.
+        return bool(self.moved_in and self.ready) and rank_of(self.ready[-1]) > entry[0]
