@@ -268,9 +268,17 @@ async def ack_together(
     if not waits:
         return trouble
     # All in this step: a wait that is over by itself would never end for who comes later.
-    answers = await asyncio.gather(
-        *(port.durable(wait) for wait, _ in waits), return_exceptions=True
-    )
+    answers: list[BaseException | None]
+    if len(waits) == 1:
+        try:
+            await port.durable(waits[0][0])
+            answers = [None]
+        except Exception as error:
+            answers = [error]
+    else:
+        answers = await asyncio.gather(
+            *(port.durable(wait) for wait, _ in waits), return_exceptions=True
+        )
     for (_, together), answer in zip(waits, answers, strict=True):
         if isinstance(answer, LeaseExpired):
             _mark(together, answer.numbers)

@@ -99,7 +99,7 @@ def test_between_two_parts_anything_may_change(name: str, seed: int) -> None:
                 gone.add(entry[0])
             else:
                 queue.give_back(entry, attempts, rng.choice([0, LATER_NS]))
-        entry = queue.put_one(10_000, 0, b"y", b"", None)
-        assert entry is not None
-        queue.publish([entry])
+        new = queue.put_one(10_000, 0, b"y", b"", None)
+        assert new is not None
+        queue.publish([new])
     assert gone

@@ -94,6 +94,7 @@ class Calls:
         self._next = 1
         self._sequence = 1
         self._out: list[Any] = []
+        self._unsent: list[Call] = []
         self._scheduled = False
         self._puts: Run | None = None
         self._acks: Call | None = None
@@ -102,6 +103,7 @@ class Calls:
         self._flight_calls = 0
         self._gate: deque[asyncio.Future[None]] = deque()
         self._seen: list[int] = []
+        self._seen_step = SEEN_STEP
         self._heard_bytes = 0
         self._offset_ns = 0
         self._idle: asyncio.Future[None] | None = None
@@ -214,6 +216,7 @@ class Calls:
         if call.restart == AGAIN:
             self._flight_calls += 1
         self._out.append(message)
+        self._unsent.append(call)
         self._schedule()
 
     def sequences(self, count: int) -> int:
@@ -313,9 +316,7 @@ class Calls:
 
     def _should_say_seen(self) -> bool:
         """The server keeps what it answered until then: many answers, or much in them."""
-        assert self.welcome is not None
-        step = min(SEEN_STEP, self.welcome.requests // 8)
-        return len(self._seen) >= step or self._heard_bytes > SEEN_BYTES
+        return len(self._seen) >= self._seen_step or self._heard_bytes > SEEN_BYTES
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -331,6 +332,7 @@ class Calls:
         line = self._line
         if line is None:
             self._out.clear()  # a new connection begins with what is outstanding
+            self._unsent.clear()
             self._renewals.clear()
             return
         if line.paused:
@@ -345,10 +347,9 @@ class Calls:
             self._seen, self._heard_bytes = [], 0
         if not out:
             return
-        for message in out:
-            call = self.outstanding.get(getattr(message, "id", 0))
-            if call is not None:
-                call.sent = True
+        for call in self._unsent:
+            call.sent = True
+        self._unsent.clear()
         try:
             line.say(out)
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):

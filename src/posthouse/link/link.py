@@ -25,7 +25,7 @@ from posthouse.errors import (
     UnknownOutcome,
 )
 from posthouse.link.call import AGAIN, Call
-from posthouse.link.calls import Calls
+from posthouse.link.calls import SEEN_STEP, Calls
 from posthouse.link.line import Line, connect, hello
 from posthouse.link.options import LinkOptions, Place
 from posthouse.link.restart import restarted
@@ -123,6 +123,7 @@ class Link(Calls):
 
     def _begin_line(self, line: Line, welcome: Welcome, *, again: bool) -> None:
         self._line = line
+        self._seen_step = min(SEEN_STEP, welcome.requests // 8)
         line.resumed = self._schedule
         self._away = None
         self._refused = ""
@@ -144,6 +145,7 @@ class Link(Calls):
             self._out.append(Seen([], self._next, list(self.outstanding)))
         self._seen = []
         self._out += [call.message for call in self.outstanding.values()]
+        self._unsent = list(self.outstanding.values())
         for number, call in self.outstanding.items():
             if call.abandoned:
                 self._out.append(Cancel(number, 0, getattr(call.message, "queue", "")))

@@ -25,6 +25,8 @@ from posthouse.server.address import parse_address
 from posthouse.server.listener import stop_listening
 
 _CHUNK: Final = 64 * 1024
+_MOST_PIECES: Final = 500
+"""Of what comes at once: a body of megabytes is to come through in seconds."""
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 _CALL_S: Final = 10.0
 
@@ -70,8 +72,8 @@ class ChaosProxy:
         self, *, delay_s: float = 0.0, dribble: int = 0, break_after_s: float = 0.0
     ) -> None:
         """From now on: each piece waits for up to ``delay_s``, no piece is longer than
-        ``dribble`` bytes (0: as they come), and each new connection is reset after a random time
-        of up to ``break_after_s`` (0: never)."""
+        ``dribble`` bytes (or a five-hundredth of what came at once; 0: as they come), and each
+        new connection is reset after a random time of up to ``break_after_s`` (0: never)."""
         self._delay_s, self._dribble, self._break_after_s = delay_s, dribble, break_after_s
 
     def swallow(self, on: bool = True) -> None:
@@ -200,7 +202,7 @@ class ChaosProxy:
 
     def pieces(self, data: bytes) -> list[bytes]:
         """The data as it is passed on."""
-        size = self._dribble or _CHUNK
+        size = max(self._dribble, len(data) // _MOST_PIECES) if self._dribble else _CHUNK
         return [data[at : at + size] for at in range(0, len(data), size)]
 
     def forget(self, pair: _Pair, *, broken: bool) -> None:

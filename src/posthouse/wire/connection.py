@@ -6,7 +6,8 @@ frames may be. A side that hears what may not be said raises ProtocolError, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from struct import Struct
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -29,13 +30,14 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _from_client: Final = msgspec.msgpack.Decoder(FromClient)
 _from_server: Final = msgspec.msgpack.Decoder(FromServer)
 _GAP: Final = bytes(LENGTH_BYTES)
+_put_length: Final = Struct(">I").pack_into
 
 
 def encode(message: object) -> bytearray:
     """A message as a frame."""
     buffer = bytearray(_GAP)
     _encoder.encode_into(message, buffer, LENGTH_BYTES)
-    buffer[:LENGTH_BYTES] = (len(buffer) - LENGTH_BYTES).to_bytes(LENGTH_BYTES)
+    _put_length(buffer, 0, len(buffer) - LENGTH_BYTES)
     return buffer
 
 
@@ -46,8 +48,7 @@ def encode_all(messages: Iterable[object]) -> bytearray:
         start = len(buffer)
         buffer += _GAP
         _encoder.encode_into(message, buffer, start + LENGTH_BYTES)
-        size = len(buffer) - start - LENGTH_BYTES
-        buffer[start : start + LENGTH_BYTES] = size.to_bytes(LENGTH_BYTES)
+        _put_length(buffer, start, len(buffer) - start - LENGTH_BYTES)
     return buffer
 
 
@@ -87,9 +88,10 @@ class _Side(Generic[M]):
 
     def received(self, count: int) -> list[M]:
         """The messages that are whole with ``count`` bytes in `space`. Raises: as `receive`."""
-        return self._messages(self._reader.filled(count))
+        sole = self._reader.sole(count)
+        return self._messages(self._reader.filled(count) if sole is None else (sole,))
 
-    def _messages(self, frames: Iterator[memoryview]) -> list[M]:
+    def _messages(self, frames: Iterable[memoryview]) -> list[M]:
         if self._broken:
             raise ProtocolError("this connection broke the protocol before")
         messages: list[M] = []

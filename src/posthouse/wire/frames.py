@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 from posthouse.errors import ProtocolError
@@ -14,6 +15,7 @@ KEPT_BYTES: Final = 256 * 1024
 SCRATCH_BYTES: Final = 256 * 1024
 """A good size for the scratch that many readers share."""
 
+_LENGTH: Final = Struct(">I")
 _OWN_SCRATCH_BYTES: Final = 4096
 _LEAST_BYTES: Final = 512
 
@@ -53,6 +55,19 @@ class FrameReader:
         """Where the next bytes are to be put, from its beginning; never empty."""
         have = self._have
         return memoryview(self._own)[have:] if have else memoryview(self._scratch)
+
+    def sole(self, count: int) -> memoryview | None:
+        """The frame that ``count`` bytes in `space` are, if they are one and no more.
+
+        It is the usual case, and cheaper than `filled`, which is to be called where this is None.
+        Good until the next bytes are put there.
+        """
+        if self._have or count <= LENGTH_BYTES:
+            return None
+        size = count - LENGTH_BYTES
+        if _LENGTH.unpack_from(self._scratch)[0] != size or size > self.limit_bytes:
+            return None
+        return memoryview(self._scratch)[LENGTH_BYTES:count]
 
     def filled(self, count: int) -> Iterator[memoryview]:
         """The frames that are whole with ``count`` bytes in `space`, without their length.

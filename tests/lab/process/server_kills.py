@@ -37,6 +37,7 @@ PATIENCE_S: Final = 300.0
 OPTIONS: Final[dict[str, Any]] = {
     "first_pause_s": 0.005,
     "most_pause_s": 0.05,
+    "connect_timeout_s": PATIENCE_S,
     "give_up_after_s": PATIENCE_S,
 }
 DONE: Final = "done"
@@ -272,8 +273,10 @@ def run_server_kills(seed: int, kills: int) -> Outside:
                 try:
                     asyncio.run(_run(Random(seed), server, load, kills))
                 except (PosthouseError, TimeoutError) as error:
-                    problems.append(f"{type(error).__name__}: {error}")
-            problems += load.ledger.judge()
+                    # What is still there was not taken: nothing can be said of what is lost.
+                    problems += [f"{type(error).__name__}: {error}", *load.ledger.problems]
+                else:
+                    problems += load.ledger.judge()
         finally:
             server.kill()
     if problems:

@@ -189,7 +189,7 @@ class TtlCases(Cases):
                 await queue.put("failed too late", ttl=ttl_s)
                 await queue.put("marks the time", ttl=2 * ttl_s)
                 first, second = await queue.get(timeout=ttl_s), await queue.get(timeout=ttl_s)
-            assert (first.body, second.body) == ("done in time", "failed too late")
+                assert (first.body, second.body) == ("done in time", "failed too late")
             assert (await take(broker.queue(f"{name}.dead"))).body == "marks the time"
             await first.ack()
             await second.nack(delay=0)
@@ -209,7 +209,7 @@ class TtlCases(Cases):
                 await queue.put_many(range(5))
                 async with asyncio.timeout(ttl_s):
                     message = await anext(iterator)
-            assert message.body == 0
+                assert message.body == 0
             dead = [(await take(broker.queue(f"{name}.dead"))).body for _ in range(4)]
             await message.ack()
             assert dead == [1, 2, 3, 4]
