@@ -35,6 +35,8 @@ STEP_BYTES: Final = 256 * 1024
 SCAN_MESSAGES: Final = 2_000
 """Looked at in one turn of the loop, about; where none of them lives in the segment."""
 LOOK_EVERY: Final = 256
+AGAIN_S: Final = 1.0
+"""A segment of which little lives is looked at again after so long, if that was becoming less."""
 RETURNED_BYTES: Final = 24
 MESSAGE_BYTES: Final = 32
 """About what a message takes in the log beyond its body and headers."""
@@ -66,6 +68,7 @@ class Compactor:
         self._step_bytes = min(STEP_BYTES, self._journal.options.segment_bytes // 16)
         self._rounds = Rounds(self._journal.options, self._journal.live, self._usage)
         self._seen = 0
+        self._again: asyncio.TimerHandle | None = None
         self._journal.on_turn = self.look
 
     def committed(self) -> None:
@@ -79,13 +82,24 @@ class Compactor:
         self._seen = 0
         if self._stopped:
             return
+        self._rounds.look()
         self._rounds.keep_spares(self._journal.keep_spares)
-        if self._task is None and self._rounds.next() is not None:
+        if self._task is not None:
+            return
+        if self._rounds.next() is not None:
             self._task = self._loop.create_task(self._work())
+        elif self._rounds.postponed and self._again is None:
+            self._again = self._loop.call_later(AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self.look()
 
     def stop(self) -> None:
         """Begin nothing more; what is under way ends at its next wait."""
         self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
         if self._task is not None:
             self._task.cancel()
 

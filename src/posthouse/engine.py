@@ -13,7 +13,6 @@ import os
 import random
 import weakref
 from collections.abc import Callable
-from functools import partial
 from heapq import heappop, heappush
 from threading import get_ident
 from typing import NoReturn
@@ -272,7 +271,7 @@ class Engine:
                 self._publish(record.queue, [record.entry], (segment, run))
         for effect in group.effects:
             effect()
-        if self.spiller is not None and self.spiller.touched:
+        if self.spiller and self.spiller.touched:
             self.loop.call_soon(self.spiller.look)
         if self.compactor is not None:
             self.compactor.committed()
@@ -289,13 +288,7 @@ class Engine:
     ) -> None:
         lane = self.lanes[number]
         state, pager = lane.state, self.pager
-        if place is None or pager is None or pager.keeps(lane):
-            state.publish(entries)
-        elif state.may_page_out(entries[0]):
-            pager.page_out(state, entries, *place)
-        elif state.may_shelve(entries[0]):
-            pager.shelve(state, entries, *place)
-        else:
+        if place is None or pager is None or not pager.keeps_out(lane, entries, *place):
             state.publish(entries)
         if entries[0][4] is not None:
             self.schedule(lane)
@@ -412,9 +405,8 @@ class Engine:
         if rich is not None:
             if lane.shut is not None and lane.state.waiting() <= 0:
                 lane.fail(lane.shut, joiners=False)
-            if (lane.getters or lane.selectors) and lane.state.available(
-                self.tick_ns or self.now_ns()
-            ):
+            now_ns = self.tick_ns or self.now_ns()
+            if (lane.getters or lane.selectors) and lane.state.available(now_ns):
                 lane.wake_getters(1)
             self.schedule(lane)
 
@@ -447,10 +439,8 @@ class Engine:
         """Take over what a replay built, and go on from it."""
         records = replay.finish(self.now_ns(), self.producer)
         for number, queue in self.state.queues.items():
-            if queue.pages is not None and self.pager is not None:
-                queue.pages.read = partial(self.pager.read, number)
-            if queue.cold is not None and self.pager is not None:
-                queue.cold.read = partial(self.pager.read_placed, number)
+            if self.pager is not None:
+                self.pager.adopt(queue)
             self._came_back(number)
             self.schedule(self.lane(number))
         self.keep_in_parts(records)

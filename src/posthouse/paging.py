@@ -61,6 +61,19 @@ class Pager:
         fair = self._cache_bytes // 4 // max(1, len(self._state.queues))
         return min(max(fair, LEAST_SHARE_BYTES), MOST_SHARE_BYTES, self._cache_bytes)
 
+    def keeps_out(self, lane: Lane, entries: list[Entry], segment: int, place: Run) -> bool:
+        """Let messages be seen that stay on disk; False (and nothing done) if they do not."""
+        state = lane.state
+        if self.keeps(lane):
+            return False
+        if state.may_page_out(entries[0]):
+            self.page_out(state, entries, segment, place)
+        elif state.may_shelve(entries[0]):
+            self.shelve(state, entries, segment, place)
+        else:
+            return False
+        return True
+
     def keeps(self, lane: Lane) -> bool:
         """Whether a put that is to be seen now stays in memory."""
         state = lane.state
@@ -88,6 +101,13 @@ class Pager:
         if held > self.share_bytes:
             self._large[state.number] = (state, held)
             self._held += held
+
+    def adopt(self, state: QueueState) -> None:
+        """Read what recovery left on disk from now on."""
+        if state.pages is not None:
+            state.pages.read = partial(self.read, state.number)
+        if state.cold is not None:
+            state.cold.read = partial(self.read_placed, state.number)
 
     def page_out(self, state: QueueState, entries: list[Entry], segment: int, place: Run) -> None:
         """Let messages be seen that stay on disk."""

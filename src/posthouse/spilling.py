@@ -78,7 +78,7 @@ class Spiller:
                 queue.arrive(entry, 0, due_ns)
             return
         group = self._journal.append(*records)
-        assert group is not None
+        assert group is not None  # only a journal that keeps nothing returns none
         cold.leave_memory(leaving)
         self._writing.add(queue.number)
         start = len(group.records) - len(records)

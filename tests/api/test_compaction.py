@@ -194,9 +194,12 @@ def _size(path: Path) -> int:
         return 0  # it has just left
 
 
-async def test_what_is_settled_while_it_is_copied_stays_settled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 26])
+async def test_what_is_settled_while_it_is_copied_stays_settled(
+    tmp_path: Path, cache_bytes: int
+) -> None:
     directory = tmp_path / "data"
-    options = SMALL | {"cache_bytes": 0, "compact_share": 1.0}
+    options = SMALL | {"cache_bytes": cache_bytes, "compact_share": 1.0}
     gone: set[bytes] = set()
     async with posthouse.open(str(directory), **options) as broker:
         queue, busy = broker.queue("q"), broker.queue("busy")

@@ -52,6 +52,26 @@ def test_a_segment_of_which_little_lives_is_compacted_whatever_the_log_takes() -
     assert log.rounds.next() == 1
 
 
+def test_a_segment_that_is_being_emptied_is_left_alone_while_the_log_is_within_its_bound() -> None:
+    log = _Log(100, 100, 100)
+    log.lives = 1 << 30
+    log.live.settle_range(1000, 1079)
+    log.rounds.look()
+    assert log.rounds.next() is None
+    assert log.rounds.postponed
+    log.live.settle([1080])
+    log.rounds.look()
+    assert log.rounds.next() is None
+    log.rounds.look()  # nothing more was taken from it
+    assert log.rounds.next() == 1
+    assert not log.rounds.postponed
+    log.live.settle([1081])
+    log.rounds.look()
+    assert log.rounds.next() is None
+    log.lives = 0
+    assert log.rounds.next() == 1
+
+
 def test_a_log_within_its_bound_is_left_alone() -> None:
     log = _Log(*[10] * 9)
     log.lives = 4 * SEGMENT

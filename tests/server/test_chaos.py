@@ -151,6 +151,26 @@ async def test_nothing_is_pushed_again_before_it_is_asked_for(
         assert (await soon(anext(iterator))).body == "urgent"
 
 
+@pytest.mark.parametrize("where", [None, "body == 2"])
+async def test_a_get_is_stopped_though_the_connection_breaks(
+    proxy: ChaosProxy, where: str | None
+) -> None:
+    """What said so may be lost with the connection: it is said again on the next."""
+    async with posthouse.open(proxy.url) as broker:
+        queue = broker.queue("q")
+        if where is not None:
+            await queue.put(1)
+        waiting = asyncio.create_task(queue.get(where=where) if where else queue.get())
+        await soon(broker.stats())  # so the get has come to the server
+        proxy.swallow()
+        queue.shutdown()
+        await asyncio.sleep(0.01)  # what it says goes nowhere
+        proxy.swallow(False)
+        proxy.reset()
+        with pytest.raises(posthouse.QueueShutDown):
+            await soon(waiting)
+
+
 async def test_leases_survive_a_reset(proxy: ChaosProxy) -> None:
     async with posthouse.open(proxy.url) as broker:
         queue = broker.queue("q")

@@ -28,6 +28,15 @@ class TestAllOfItInResets(weather.TestResets, BackendContract):
 
     async def test_a_lease_starts_when_its_message_is_yielded(self, broker: Broker) -> None:
         # A reset puts back what was set aside, and what ran out meanwhile comes before it.
+        self.calm()
+        await super().test_a_lease_starts_when_its_message_is_yielded(broker)
+
+    async def test_index_finds_the_same(self, broker: Broker) -> None:
+        # A find that is said again may be done before what was set aside is back: docs/server.md.
+        self.calm()
+        await super().test_index_finds_the_same(broker)
+
+    def calm(self) -> None:
+        """After one more reset."""
         self.proxy.weather()
         self.proxy.reset()
-        await super().test_a_lease_starts_when_its_message_is_yielded(broker)

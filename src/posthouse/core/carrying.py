@@ -102,7 +102,7 @@ def carried(queue: int, rows: list[Row]) -> list[Record]:
         entries.append(entry)
     if entries:
         records.append(Put(queue, 0, 0, entries, True))
-    back = [row for row in rows if not row[3] and (row[1] or row[2] or _put_off(row[0]))]
+    back = [row for row in rows if not row[3] and (row[1] or row[2] or _had(row[0]))]
     if back:
         ids = [entry[0] for entry, _, _, _ in back]
         records.append(Returned(queue, ids, [row[1] for row in back], [row[2] for row in back]))
@@ -117,6 +117,7 @@ def _notable(entry: Entry) -> bool:
     return entry[4] is not None and entry[4].notable
 
 
-def _put_off(entry: Entry) -> bool:
-    # It may be delayed no more: what its traits say of that must not count again.
-    return entry[4] is not None and entry[4].due_ns > 0
+def _had(entry: Entry) -> bool:
+    # What its traits say of a delay must not count again; and what is told of it before in the
+    # same segment was perhaps of another life, before it moved: see `Rebuild`.
+    return entry[4] is not None and (entry[4].due_ns > 0 or entry[4].rank > 0)

@@ -15,7 +15,8 @@ from posthouse.core.leases import Lease
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page, Pages, Run
 from posthouse.core.places import Placed
-from posthouse.core.rich import Look, RichOrder
+from posthouse.core.rich import RichOrder
+from posthouse.core.standing import Look
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 

@@ -17,15 +17,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain, compress, islice, starmap
+from itertools import chain, compress, islice, repeat, starmap
 from operator import itemgetter, lt
 from typing import Final, NamedTuple, TypeAlias
 
 from posthouse.core.pages import FRAME_UNIT, Run
 from posthouse.model import FOREVER_NS
-from posthouse.records import Entry
+from posthouse.records import Entry, Traits
 
 BLOCK_ROWS: Final = 512
+_PLAIN: Final = Traits()
 
 _TYPECODES: Final = "QQQIIIIQB"
 _KEY, RANK, _ID, SEGMENT, _FRAME, _RECORD, _SIZE, _EXPIRES, _PRIORITY = range(9)
@@ -74,6 +75,32 @@ def placed(entry: Entry, due_ns: int, segment: int, run: Run) -> Placed:
         len(entry[2]) + len(entry[3]),
         expires_ns or FOREVER_NS,
         priority,
+    )
+
+
+def placed_all(entries: list[Entry], now_ns: int, segment: int, runs: list[Run]) -> Columns | None:
+    """The rows of messages that stand at these places, by their traits alone: quicker than one by
+    one. None if one has an ordering key.
+    """
+    traits = [entry[4] or _PLAIN for entry in entries]
+    if any([each.key for each in traits]):
+        return None
+    ids = [entry[0] for entry in entries]
+    ranks = [each.rank or number for each, number in zip(traits, ids, strict=True)]
+    due = [each.due_ns if each.due_ns > now_ns else 0 for each in traits]
+    counts = [run[1] for run in runs]
+    frames = [run[2] // FRAME_UNIT for run in runs]
+    records = [run[3] for run in runs]
+    return (
+        array("Q", [at or rank for at, rank in zip(due, ranks, strict=True)]),
+        array("Q", ranks),
+        array("Q", ids),
+        array("I", repeat(segment, len(ids))),
+        array("I", chain.from_iterable(map(repeat, frames, counts))),
+        array("I", chain.from_iterable(map(repeat, records, counts))),
+        array("I", [len(entry[2]) + len(entry[3]) for entry in entries]),
+        array("Q", [each.expires_ns or FOREVER_NS for each in traits]),
+        array("B", [each.priority for each in traits]),
     )
 
 

@@ -20,7 +20,7 @@ from itertools import repeat
 from posthouse.core.dedup import DedupWindow
 from posthouse.core.leases import BatchLease
 from posthouse.core.orders import rank_of
-from posthouse.core.rich import Look
+from posthouse.core.standing import Look
 from posthouse.core.waiting import Waiting, size_of
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,

@@ -21,7 +21,7 @@ from posthouse.core.pages import Page, Range, joined, ranges_of
 from posthouse.core.places import RANK, Placed, by_place
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import bury_exhausted
-from posthouse.core.shelves import Runs, Shelf, within
+from posthouse.core.shelves import NOWHERE, Runs, Shelf, within
 from posthouse.core.state import BrokerState
 from posthouse.errors import BrokerBug
 from posthouse.records import (
@@ -55,6 +55,7 @@ class Rebuild:
         # What moved: id -> (the queue it was put in, the queue it is in, its traits there).
         self._moved: dict[int, tuple[int, int, Traits]] = {}
         self._ranks: dict[int, int] = {}  # of carried messages that have one of their own
+        self._ranked: set[int] = set()  # all that ever was in there
         self._carried: list[tuple[int, Range]] = []
         self.epoch = 0
 
@@ -91,6 +92,7 @@ class Rebuild:
         """Ids and ranks of carried messages, in turn."""
         for message_id, rank in zip(pairs[0::2], pairs[1::2], strict=True):
             self._ranks[message_id] = rank
+            self._ranked.add(message_id)
             self._state.numbers.last_id = max(self._state.numbers.last_id, rank)
 
     def producers(self, rows: Iterable[tuple[int, int, int, int]]) -> None:
@@ -203,10 +205,15 @@ class Rebuild:
 
         ``now_ns``: what is due by then waits like any other.
         """
+        ranked = ranges_of(self._ranked)
+        carried = self._carried_after()
         for number, shelf in self._shelves.items():
             queue = self._queue(number)
             stays = partial(self._stays, queue, shelf, now_ns)
-            shelf.build(self._carried_after(shelf), partial(read, number), stays)
+            # Where nothing happened to any of them.
+            quiet = not (self._moved or self._ranked or shelf.held or shelf.due_ns)
+            plain_ns = now_ns if quiet and queue.keeps_cold else None
+            shelf.build(carried, ranked, partial(read, number), stays, plain_ns)
             away = [message_id for message_id, row in self._moved.items() if row[0] == number]
             for entry in shelf.extract(away):
                 _, target, traits = self._moved[entry[0]]
@@ -240,19 +247,27 @@ class Rebuild:
         """See `Shelf.build`."""
         traits = entry[4]
         rank = rank_of(entry)
+        if entry[0] in self._ranked and rank != self._ranks.get(entry[0]):
+            return NOWHERE  # it was carried again, after it had moved
         if not queue.keeps_cold or (traits is not None and traits.key):
             return None
         if entry[0] in self._moved or self._spent(queue, shelf, rank):
             return None
         return _due_of(shelf, entry, now_ns)
 
-    def _carried_after(self, shelf: Shelf) -> dict[int, list[Range]]:
-        """For each segment of the shelf: what was carried on from it, or from before."""
-        if not self._carried:
-            return {}
-        found: dict[int, list[Range]] = {}
-        for segment in {runs.segment for runs in shelf.runs}:
-            found[segment] = joined([each for at, each in self._carried if at > segment])
+    def _carried_after(self) -> dict[int, tuple[list[Range], list[Range]]]:
+        """For each segment: see `Shelf.build`."""
+        by_segment: dict[int, list[Range]] = {}
+        for segment, each in self._carried:
+            by_segment.setdefault(segment, []).append(each)
+        found: dict[int, tuple[list[Range], list[Range]]] = {}
+        later: list[Range] = []
+        segments = {runs.segment for shelf in self._shelves.values() for runs in shelf.runs}
+        for segment in sorted(segments | by_segment.keys(), reverse=True):
+            here = by_segment.get(segment)
+            put = joined([*later, *here]) if here else later
+            found[segment] = put, later
+            later = put
         return found
 
     def _queue(self, number: int) -> QueueState:
@@ -274,6 +289,7 @@ class Rebuild:
         self._shelves.clear()
         self._moved.clear()
         self._ranks.clear()
+        self._ranked.clear()
         self._carried.clear()
         return records
 

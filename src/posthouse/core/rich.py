@@ -12,99 +12,23 @@ does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from heapq import heapify, heappop, heappush, merge
-from itertools import islice
-from typing import Final, TypeAlias
+from heapq import heapify, heappop, heappush
+from typing import Final
 
-from posthouse.core.filters import Subject
-from posthouse.core.index import Index, KnownOrder
-from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
-from posthouse.core.orders import Order, key_of, make_order, rank_of
+from posthouse.core.orders import key_of, rank_of
+from posthouse.core.standing import Standing
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
-
-Look: TypeAlias = "Callable[[Entry], Subject]"
 
 _IDLE_KEYS: Final = 4096
 _FEW: Final = 64
 
 
-class RichOrder:
-    """See the module. ``delayed`` is the queue's heap of (due_ns, rank, entry).
+class RichOrder(Standing):
+    """See the module; for the attributes, `Standing`."""
 
-    Attributes:
-        horizon: only what has a lower order key may be taken: the next is on disk (see `cold`).
-        expiries: a heap of (expires_ns, rank); some of them left before their time.
-        keys: the lines of ordering keys.
-        mortal: what waits and has a time to live, by rank.
-        out: how many are out.
-        index: all that waits or is delayed, by the fields that the policy names; or None.
-    """
-
-    __slots__ = (
-        "_blocked",
-        "_delayed",
-        "_idle_keys",
-        "_line_due",
-        "_look",
-        "_most_out",
-        "_order",
-        "_overdue",
-        "_paced",
-        "_policy",
-        "_rate",
-        "_void",
-        "expiries",
-        "horizon",
-        "index",
-        "keys",
-        "mortal",
-        "out",
-    )
-
-    def __init__(
-        self,
-        policy: QueuePolicy,
-        delayed: list[tuple[int, int, Entry]],
-        out: int,
-        look: Look | None = None,
-    ) -> None:
-        self._policy = policy
-        self._delayed = delayed
-        self._blocked = False  # a taker was refused by the rate
-        self._look = look
-        self._order = self._make_order()
-        self._index_all([entry for _, _, entry in delayed])
-        self.expiries: list[tuple[int, int]] = []
-        self._overdue: dict[int, Entry] = {}
-        self._paced: set[int] = set()  # ranks that are delayed by their key's rate only
-        # Ranks that left while they were in the order or in a line; passed over there.
-        self._void: set[int] = set()
-        self._line_due: dict[int, int] = {}
-        self.keys = KeyLines(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
-        self._idle_keys = _IDLE_KEYS
-        self._rate = None if policy.rate is None else Rate(policy.rate)
-        self._most_out = policy.max_in_flight or FOREVER_NS
-        self.horizon: int | None = None
-        self.mortal: dict[int, Entry] = {}
-        self.out = out
-
-    def _make_order(self) -> Order:
-        """An empty order, and the indexes empty, as the policy says."""
-        policy = self._policy
-        order = make_order(policy.order, fair=policy.fair)
-        if not policy.index or self._look is None:
-            self.index: Index | None = None
-            return order
-        self.index = Index(policy.index, self._look)
-        return KnownOrder(order)
-
-    def _index_all(self, entries: list[Entry]) -> None:
-        if self.index is not None:
-            for entry in entries:
-                self.index.add(entry)
+    __slots__ = ()
 
     def configure(self, policy: QueuePolicy) -> None:
         """Take a policy's order and limits; what waits is kept, and rates that stay go on."""
@@ -430,72 +354,6 @@ class RichOrder:
                 return False
             self._blocked = False
         return self.out < self._most_out and len(self._order) + more > 0
-
-    # looking
-
-    @property
-    def stands(self) -> int:
-        """How many may be taken, but for the limits, or have left and are passed over."""
-        return len(self._order)
-
-    def precedes(self, horizon: int) -> bool:
-        """Whether what is next here comes before ``horizon``."""
-        return self.stands > 0 and self._order.next_key() <= horizon
-
-    def waiting(self) -> int:
-        """Messages that may be taken, but for the limits, and those in lines."""
-        return len(self._order) + self.keys.lined - len(self._void) + len(self._overdue)
-
-    def entries(self) -> Iterator[Entry]:
-        """All that waits: what is overdue, then what stands in order, then the lines."""
-        yield from list(self._overdue.values())
-        void = self._void
-        yield from (entry for entry in self._order if rank_of(entry) not in void)
-        if self.keys.lined:
-            yield from sorted(self._lined(), key=rank_of)
-
-    def _lined(self) -> list[Entry]:
-        return self.there(self.keys.entries())
-
-    def unordered(self) -> list[Entry]:
-        """All that waits, as it comes."""
-        return [*self.standing(), *self._lined(), *self._overdue.values()]
-
-    def due_of(self, entry: Entry) -> int:
-        """From when on a message that waits in its key's line may be taken; 0: at once."""
-        return self._line_due.get(rank_of(entry), 0)
-
-    def standing(self) -> list[Entry]:
-        """What may be taken, but for the limits, as it comes; `order_key` puts it in order."""
-        return self.there(self._order.unordered()) if self._void else self._order.unordered()
-
-    def there(self, entries: list[Entry]) -> list[Entry]:
-        """Those of these that have not left."""
-        return [each for each in entries if rank_of(each) not in self._void]
-
-    def part(self, at: int, most: int) -> list[Entry]:
-        """Some of what stands: see `Order.part`; with ``at`` 0 also what is overdue."""
-        overdue = () if at else self._overdue.values()
-        return [*overdue, *self.there(self._order.part(at, most))]
-
-    def next_standing(self, most: int) -> list[Entry]:
-        """The first of them, in order."""
-        void = self._void
-        return list(islice((e for e in self._order if rank_of(e) not in void), most))
-
-    @property
-    def order_key(self) -> Callable[[Entry], int] | None:
-        """What orders `standing`; None where it is in order."""
-        return self._order.key
-
-    def oldest_first(self) -> Iterator[Entry]:
-        """All that waits, by age; where that is the order anyway, at no cost for the rest."""
-        if self._policy.order == "fifo" and not self._policy.fair:
-            parts = [list(self._overdue.values()), self.keys.entries()]
-            lists = [iter(sorted(part, key=rank_of)) for part in parts]
-            found = merge(iter(self._order), *lists, key=rank_of)
-            return (entry for entry in found if rank_of(entry) not in self._void)
-        return iter(sorted(self.entries(), key=rank_of))
 
     def clear(self) -> None:
         """Forget all that waits."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Final, TypeAlias
 
 from posthouse.core.pages import (
@@ -20,12 +20,14 @@ from posthouse.core.pages import (
     pieces,
     ranges_of,
 )
-from posthouse.core.places import Columns, Placed, columns_of, placed
+from posthouse.core.places import Columns, Placed, columns_of, placed, placed_all
 from posthouse.records import Entry
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
 """Reads the messages of a page; blocks."""
 
+NOWHERE: Final = -1
+UNKNOWN: Final = (1 << 64) - 1
 _JOIN_AT: Final = 50_000
 
 _Piece: TypeAlias = "tuple[int, Run, int]"
@@ -53,6 +55,29 @@ class Runs:
         self.sizes = array("Q", sizes)
         self.special = special
         self.carried = carried
+        if carried:
+            self._keep_last()
+
+    def _keep_last(self) -> None:
+        """Of what was carried more than once, the last counts."""
+        rows = sorted(zip(self.firsts, self.places[0::3], strict=True))
+        if all(first + count <= after for (first, count), (after, _) in pairwise(rows)):
+            return
+        seen: list[Range] = []
+        kept: list[tuple[Run, int]] = []
+        for at in reversed(range(len(self.firsts))):
+            count, frame, record = self.places[3 * at : 3 * at + 3]
+            first = self.firsts[at]
+            run = first, count, frame * FRAME_UNIT, record
+            for piece, _ in pieces([run], seen):
+                kept.append((piece, self.sizes[at] if piece == run else UNKNOWN))
+            seen = joined([*seen, (first, first + count - 1)])
+        kept.reverse()
+        page = Page(self.segment)
+        for run, _ in kept:
+            page.add(run, 0)
+        self.firsts, self.places = page.firsts, page.places
+        self.sizes = array("Q", [size for _, size in kept])
 
     @property
     def last(self) -> int:
@@ -70,7 +95,8 @@ class Runs:
         sizes = {row[0]: row[4] for row in rows}
         runs = ((first, count, at * FRAME_UNIT, record) for first, count, at, record, _ in rows)
         for run, whole in pieces(runs, ranges):
-            yield self.segment, run, sizes[run[0]] if whole else -1
+            size_bytes = sizes.get(run[0], UNKNOWN) if whole else UNKNOWN
+            yield self.segment, run, -1 if size_bytes == UNKNOWN else size_bytes
 
     def pages(self) -> Iterator[Page]:
         """All of it as pages, at the cost of their number."""
@@ -152,12 +178,20 @@ class Shelf:
             self._join_at = max(_JOIN_AT, 2 * len(self.cuts))
 
     def build(
-        self, carried: dict[int, list[Range]], read: Read, stays: Callable[[Entry], int | None]
+        self,
+        carried: dict[int, tuple[list[Range], list[Range]]],
+        ranked: list[Range],
+        read: Read,
+        stays: Callable[[Entry], int | None],
+        plain_ns: int | None = None,
     ) -> None:
         """Make the pages, and read what is special.
 
-        ``carried``: for a segment, the ids that live in a newer one now. ``stays`` tells of a
-        message until when it is delayed (0: it is not), or None where it has to be in memory.
+        ``carried``: for a segment, the ids that were carried on since they were put there, and
+        since they were carried there. ``ranked``: what was carried with a rank. ``stays`` tells of
+        a message until when it is delayed (0: it is not), None where it has to be in memory, or
+        NOWHERE if there is a newer copy. ``plain_ns``: the time, where their traits alone tell that
+        of those without an ordering key.
         """
         cuts = joined(self.cuts)
         starts = [first for first, _ in cuts]
@@ -167,8 +201,11 @@ class Shelf:
         last_carried = max((r.last for r in self.runs if r.carried and not r.special), default=0)
         for runs in self.runs:
             gone = _meeting(runs, cuts, starts)
-            if carried.get(runs.segment):
-                gone = joined([*gone, *carried[runs.segment]])
+            later = carried[runs.segment][runs.carried]
+            if runs.carried and not runs.special:
+                later = [*later, *ranked]
+            if later:
+                gone = joined([*gone, *later])
             if runs.special:
                 known += runs.pieces(gone)
             elif gone or runs.carried or runs.firsts[0] <= last_carried:
@@ -176,7 +213,7 @@ class Shelf:
             else:
                 simple.append(runs)
         for page, _ in paged(known):
-            self._place(page, read(page), stays)
+            self._place(page, read(page), stays, plain_ns)
         # What was carried is older than all that is not mixed with it; each of the rest has its
         # place by its segment.
         mixed.sort(key=lambda piece: piece[1][0])
@@ -193,20 +230,32 @@ class Shelf:
                 self.pages.append(page)
 
     def _place(
-        self, page: Page, entries: list[Entry], stays: Callable[[Entry], int | None]
+        self,
+        page: Page,
+        entries: list[Entry],
+        stays: Callable[[Entry], int | None],
+        plain_ns: int | None = None,
     ) -> None:
         """Note the places of those messages of a page that stay on disk, and keep the others."""
+        runs = list(page.runs())
+        columns = None if plain_ns is None else placed_all(entries, plain_ns, page.segment, runs)
+        if columns is not None:
+            self._note(columns)
+            return
         at = 0
         rows: list[Placed] = []
-        for run in page.runs():
+        for run in runs:
             for entry in entries[at : at + run[1]]:
                 due_ns = stays(entry)
                 if due_ns is None:
                     self.entries.append(entry)
-                else:
+                elif due_ns != NOWHERE:
                     rows.append(placed(entry, due_ns, page.segment, run))
             at += run[1]
-        for column, more in zip(self.placed, columns_of(rows), strict=True):
+        self._note(columns_of(rows))
+
+    def _note(self, columns: Columns) -> None:
+        for column, more in zip(self.placed, columns, strict=True):
             column.extend(more)
 
     def put_off(self, ids: Collection[int], stays: Callable[[Entry], int | None]) -> None:

@@ -18,8 +18,8 @@ from posthouse.core.orders import rank_of
 from posthouse.core.paged import purge_pages
 from posthouse.core.producers import Producers
 from posthouse.core.queue import Numbers, QueueState
-from posthouse.core.rich import Look
 from posthouse.core.router import Router
+from posthouse.core.standing import Look
 from posthouse.model import (
     DEFAULT_MAX_BYTES_MEMORY,
     FOREVER_NS,

@@ -29,6 +29,9 @@ ENTRY_BYTES: Final = 176
 RICH_BYTES: Final = 336
 """The same with traits, where it has its place in a `RichOrder`."""
 
+MOVED_BYTES: Final = 512
+"""And of one that moved: traits of its own, with what a dead letter died of."""
+
 
 def size_of(entry: Entry) -> int:
     """Bytes that count against ``max_bytes``: body and headers."""
@@ -89,7 +92,8 @@ class Waiting(Outside):
             if outside is not None:
                 held -= outside.size_bytes
                 live -= outside.count
-        return held + live * (ENTRY_BYTES if self.rich is None else RICH_BYTES)
+        moved = MOVED_BYTES * min(live, self.moved_in)
+        return held + moved + live * (ENTRY_BYTES if self.rich is None else RICH_BYTES)
 
     def publish(self, entries: list[Entry]) -> None:
         """Let accepted messages be seen (invariant 2: entries come in growing rank).

@@ -32,7 +32,9 @@ class LogOptions:
         group_operations: or at this many operations (default 10,000).
         marker_idle_s: after so long without a commit a marker is written (default 0.1 s).
         pending_bytes: at most about this much waits to be written (default 64 MiB).
-        spares: unneeded segments kept to be used again (default 2).
+        spares: unneeded segments kept to be used again (default 2), as long as the log is within
+            its bound (``compact_share``). Where there is something to compact one more file is
+            kept, whatever this says: a full disk is compacted with it.
         sync: ``"commit"``: durable means on disk. ``"interval"``: written at once, synced every
             ``interval_s``. ``"os"``: written, synced only when a segment is full and at close.
             With the last two a group counts as durable once it is written: it survives the
@@ -41,8 +43,12 @@ class LogOptions:
         cache_bytes: so much of the messages that wait is kept in memory, over all queues, and a
             small share of each queue; the rest is read back when its turn comes (default 64 MiB).
         compact_share: the oldest segment is compacted when less of what was put there lives
-            (default 0.25), and whenever the log takes more than twice the live bytes and two
-            segments.
+            (default 0.25) and that does not become less by itself; and whenever the segments take
+            more than twice the live bytes (bodies and headers, and 32 bytes for each message) and
+            a segment. So they and the spares stay under twice the live bytes and three segments,
+            but where messages of about half a segment and more do not pack, where what is
+            reserved for settlements (16 bytes for each message) is more than a segment, and by
+            what is put faster than ``compact_bytes_s``.
         compact_bytes_s: so much is written again in a second by compaction, at most (default
             32 MiB); 0: it is off.
         salt: draws a segment's salt, 64 random bits.

@@ -118,8 +118,12 @@ class Room:
         return max(0, spare.size_bytes - head)
 
     def _spare_bytes(self) -> int:
-        # At the end of a file there may be a bit that no group fits in.
-        return sum(self.usable(spare) * 15 // 16 for spare in self.spares)
+        # At the end of a file there may be a bit that no group fits in. (No generator: it is asked
+        # for a dozen times for each group.)
+        total = 0
+        for spare in self.spares:
+            total += self.usable(spare) * 15 // 16
+        return total
 
     def _space(self, opened: int, lent: int) -> int:
         """What puts may have, bytes; ``opened`` is the size of the open group."""

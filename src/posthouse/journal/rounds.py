@@ -43,7 +43,11 @@ class Usage:
 
 
 class Rounds:
-    """Says what to compact next. ``usage()`` is asked for only where it is needed."""
+    """Says what to compact next. ``usage()`` is asked for only where it is needed.
+
+    Attributes:
+        postponed: little of the oldest segment lives, and that was becoming less: look again.
+    """
 
     def __init__(self, options: LogOptions, live: LiveTable, usage: Callable[[], Usage]) -> None:
         self._options = options
@@ -52,21 +56,36 @@ class Rounds:
         self._begun: Usage | None = None
         self._upto = 0
         self._resting: Usage | None = None
+        self._seen = (0, 0)
+        self._draining = False
+        self.postponed = False
 
     def next(self) -> int | None:
         """The segment to compact; None if there is no need now."""
         live = self._live
+        self.postponed = False
         segment = live.needed_from()
         there = live.live_in(segment)
         if live.newest - segment < LEFT_SEGMENTS or not there:
             return None
-        if there < self._options.compact_share * live.put_in(segment):
+        little = there < self._options.compact_share * live.put_in(segment)
+        if little and not self._draining:
             return segment
+        self.postponed = little
         usage = self._usage()
         if not self._beyond(usage):
             self._begun = self._resting = None
             return None
         return segment if self._goes_on(segment, usage) else None
+
+    def look(self) -> None:
+        """Notice whether the oldest segment is being emptied anyway, as a queue's head is taken.
+
+        Then there is no use in copying the little that is left of it, unless the log is too large.
+        """
+        segment = self._live.needed_from()
+        before, self._seen = self._seen, (segment, self._live.live_in(segment))
+        self._draining = before != self._seen
 
     def keep_spares(self, say: Callable[[bool, int], None]) -> None:
         """``say`` whether a file should be kept for copies, and what all spares may come to.

@@ -70,6 +70,16 @@ class Call:
                     future.set_result(number)
         futures[part : part + count] = [None] * len(futures[part : part + count])
 
+    def unwanted(self) -> list[int]:
+        """The parts that nobody waits for any more, though they are not answered."""
+        if self.abandoned:
+            return [0]
+        return [
+            part
+            for part, future in enumerate(self.futures)
+            if future is not None and (self.instead is not None or future.cancelled())
+        ]
+
     def part_of(self, future: asyncio.Future[Any]) -> int:
         """The part that is waited for by ``future``; -1: it is answered."""
         return self.futures.index(future) if future in self.futures else -1

@@ -147,8 +147,8 @@ class Link(Calls):
         self._out += [call.message for call in self.outstanding.values()]
         self._unsent = list(self.outstanding.values())
         for number, call in self.outstanding.items():
-            if call.abandoned:
-                self._out.append(Cancel(number, 0, getattr(call.message, "queue", "")))
+            queue = getattr(call.message, "queue", "") if call.abandoned else ""
+            self._out += [Cancel(number, part, queue) for part in call.unwanted()]
         if resumed:
             self.tell(Renew(0, self.holdings.known(), True))
         feeds, self.feeds = list(self.feeds.values()), {}
