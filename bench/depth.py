@@ -31,15 +31,32 @@ COMMITTED = "on disk before put returns"
 DATA = Path(__file__).resolve().parent.parent / ".bench"
 
 
-async def fill(queue: posthouse.Queue[Any], count: int) -> None:
+KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
+    "plain": lambda batch: {},
+    "priority": lambda batch: {"priority": batch % 10},
+    "ttl": lambda batch: {"ttl": 86_400 + batch},
+    "delay": lambda batch: {"delay": 3_600 + batch * 7919 % 1_000},
+    "key": lambda batch: {"key": f"customer-{batch % 1_000}"},
+}
+"""Options of a batch's messages, by kind."""
+
+
+def _queue(broker: posthouse.Broker, kind: str) -> posthouse.Queue[Any]:
+    order: Any = "priority" if kind == "priority" else "fifo"
+    return broker.queue("deep", max_bytes=1 << 40, order=order)
+
+
+async def fill(queue: posthouse.Queue[Any], count: int, kind: str = "plain") -> None:
     """Put so many messages, each a body of its own; a few batches are under way at a time."""
+    options = KINDS[kind]
     left = count // FILL_BATCH
 
     async def producer() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            await queue.put_many([b"%0*d" % (BODY_BYTES, n) for n in range(FILL_BATCH)])
+            bodies = [b"%0*d" % (BODY_BYTES, n) for n in range(FILL_BATCH)]
+            await queue.put_many(bodies, **options(left))
 
     await asyncio.gather(*(producer() for _ in range(4)))
 
@@ -167,12 +184,12 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def _fill_and_tell(directory: str, count: int, seconds: float) -> None:
+async def _fill_and_tell(directory: str, count: int, seconds: float, kind: str) -> None:
     async with posthouse.open(directory) as broker:
         before = _resident_bytes()
-        queue = broker.queue("deep", max_bytes=1 << 40)
+        queue = _queue(broker, kind)
         began = perf_counter()
-        await fill(queue, count)
+        await fill(queue, count, kind)
         took = perf_counter() - began
         grown = _resident_bytes() - before
         print(f"filled {count:,} of {BODY_BYTES} B at {count / took:,.0f} messages/s")
@@ -181,12 +198,15 @@ async def _fill_and_tell(directory: str, count: int, seconds: float) -> None:
         print(f"batches of {BATCH} with that backlog: {rate:,.0f} messages/s")
 
 
-async def _open_and_tell(directory: str) -> None:
+async def _open_and_tell(directory: str, kind: str) -> None:
     before = _resident_bytes()
     began = perf_counter()
     async with posthouse.open(directory) as broker:
         opened = perf_counter() - began
-        message = await broker.queue("deep").get()
+        queue = _queue(broker, kind)
+        if kind == "delay":
+            await queue.put(b"the only one that may be had")
+        message = await queue.get()
         first = perf_counter() - began
         grown = _resident_bytes() - before
         await message.ack()
@@ -199,6 +219,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench.depth", description=__doc__)
     parser.add_argument("--messages", type=int, default=10_000_000)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--kind", choices=list(KINDS), default="plain", help="of the backlog")
     parser.add_argument("--dir", type=Path, default=DATA, help="where to put data")
     parser.add_argument("--open", metavar="DIRECTORY", help="open this log and report")
     parser.add_argument("--fill", metavar="DIRECTORY", help="fill this directory and report")
@@ -206,15 +227,16 @@ def main() -> int:
     factory = loop_factory("uvloop")
     with asyncio.Runner(loop_factory=factory) as runner:
         if args.open:
-            runner.run(_open_and_tell(args.open))
+            runner.run(_open_and_tell(args.open, args.kind))
             return 0
         if args.fill:
-            runner.run(_fill_and_tell(args.fill, args.messages, args.seconds))
+            runner.run(_fill_and_tell(args.fill, args.messages, args.seconds, args.kind))
             return 0
     with fresh_directory(args.dir) as directory:
         again = [sys.executable, "-m", "bench.depth"]
         size = ["--messages", str(args.messages), "--seconds", str(args.seconds)]
-        for step in (["--fill", str(directory), *size], ["--open", str(directory)]):
+        kind = ["--kind", args.kind]
+        for step in (["--fill", str(directory), *size, *kind], ["--open", str(directory), *kind]):
             if subprocess.run([*again, *step], check=False).returncode:
                 return 1
     return 0

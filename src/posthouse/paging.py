@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Final, TypeAlias
 
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page, Run
@@ -28,8 +28,12 @@ from posthouse.records import Entry
 
 MOST_SHARE_BYTES: Final = 64 * 1024
 LEAST_SHARE_BYTES: Final = 4 * 1024
-LOW_MESSAGES: Final = 2 * PAGE_MESSAGES
-"""With fewer than so many in memory, the next are read."""
+LOW_MESSAGES: Final = 8 * PAGE_MESSAGES
+"""With fewer than so many in memory, the next are read.
+
+Each look at the disk gives up the interpreter's lock, and beside a busy loop waits to have it
+back: few large reads (of up to `PAGE_BYTES`) cost much less than many small ones.
+"""
 EXPIRE_AHEAD_NS: Final = NANOSECONDS
 """What outlives its time within so long is read together."""
 
@@ -219,14 +223,23 @@ class Pager:
         self, number: int, pages: list[Page], done: Callable[[Any, BaseException | None], None]
     ) -> None:
         """Read pages in the writer: ``done`` gets a list of messages for each."""
-        jobs: list[tuple[int, list[Run]]] = []
-        for page in pages:
-            page.sealed = True
-            jobs.append((page.segment, list(page.runs())))
+        jobs: list[tuple[int, list[Run], list[int]]] = []
+        for segment, group in groupby(pages, key=lambda page: page.segment):
+            runs: list[Run] = []
+            counts: list[int] = []
+            for page in group:
+                page.sealed = True
+                runs += page.runs()
+                counts.append(page.count)
+            jobs.append((segment, runs, counts))
         reader = self.journal.reader
 
         def read() -> list[list[Entry]]:
-            return [reader.read(number, segment, runs) for segment, runs in jobs]
+            found: list[list[Entry]] = []
+            for segment, runs, counts in jobs:
+                entries = iter(reader.read(number, segment, runs))
+                found += [list(islice(entries, count)) for count in counts]
+            return found
 
         self.journal.submit(read, done)
 

@@ -116,6 +116,22 @@ async def test_a_broker_killed_again_and_again_is_started_anew(tmp_path: Path) -
         assert (await broker.queue(events.SOURCES).stats()).waiting == 60
 
 
+async def test_a_child_may_be_asked_to_leave_while_it_starts(tmp_path: Path) -> None:
+    async def heard(child: Child) -> list[events.AnyEvent]:
+        return [event async for event in child.events()]
+
+    job = tmp_path / "job.json"
+    write_job(job, Job("consumer", "memory:", []))
+    async with Child(job) as child:
+        child.stop()
+        assert not await heard(child)
+        assert await child.ended_well(finished=False)
+    async with Child(job) as child:  # nobody asked this one
+        child.process.terminate()
+        await heard(child)
+        assert not await child.ended_well(finished=False)
+
+
 async def test_a_child_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
     write_job(tmp_path / "job", Job("collector", "gopher:x", []))
     async with Child(tmp_path / "job") as child:

@@ -87,7 +87,10 @@ class Outside:
     def available(self, now_ns: int) -> bool:
         """Whether a taker might find something now, in a queue that is `rich`."""
         rich = self.rich
-        return rich is not None and rich.available(now_ns, self.outside)
+        if rich is None:
+            return False
+        outside = self.pages is not None or self.cold is not None
+        return rich.available(now_ns, self.outside if outside else 0)
 
     @property
     def dry(self) -> bool:

@@ -83,7 +83,7 @@ def placed_all(entries: list[Entry], now_ns: int, segment: int, runs: list[Run])
     one. None if one has an ordering key.
     """
     traits = [entry[4] or _PLAIN for entry in entries]
-    if any([each.key for each in traits]):
+    if any(each.key for each in traits):
         return None
     ids = [entry[0] for entry in entries]
     ranks = [each.rank or number for each, number in zip(traits, ids, strict=True)]

@@ -309,12 +309,12 @@ class Rebuild:
         for entry in entries:
             attempts = shelf.attempts.pop(rank_of(entry), 0)
             queue.arrive(entry, attempts, _due_of(shelf, entry, now_ns))
-        ranks = list(shelf.placed[RANK]) if shelf.attempts else []
+        known = {rank: count for rank, count in shelf.attempts.items() if count}
+        ranks = [rank for rank in shelf.placed[RANK] if rank in known] if known else []
         if pages:
-            ranks += pages.ranks_of(shelf.attempts)
+            ranks += pages.ranks_of(known)
         for rank in ranks:
-            if shelf.attempts.get(rank):
-                queue.attempts[rank] = shelf.attempts[rank]
+            queue.attempts[rank] = known[rank]
         queue.dedup.replayed(now_ns)
 
 

@@ -85,7 +85,7 @@ class Crew:
                 finished = finished or isinstance(event, Finished)
                 self._note(event)
                 self._stirred.set()
-            if (await child.wait() != 0 or not finished) and not child.killed:
+            if not await child.ended_well(finished=finished):
                 raise CommandError(await child.why_it_ended())
 
     async def until(self, reached: Callable[[], bool]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,12 +29,13 @@ class Child:
 
     Attributes:
         killed: it was killed, and not by chance.
+        stopped: it was asked to leave.
     """
 
     def __init__(self, job_path: Path) -> None:
         self._job_path = job_path
         self._process: asyncio.subprocess.Process | None = None
-        self.killed = False
+        self.killed = self.stopped = False
 
     async def __aenter__(self) -> Child:
         self._process = await asyncio.create_subprocess_exec(
@@ -81,6 +83,7 @@ class Child:
     def stop(self) -> None:
         """Ask it to leave, if it still runs."""
         if self.process.returncode is None and not self.killed:
+            self.stopped = True
             self.process.terminate()
 
     def kill(self) -> None:
@@ -93,6 +96,16 @@ class Child:
     async def wait(self) -> int:
         """Its exit code."""
         return await self.process.wait()
+
+    async def ended_well(self, *, finished: bool) -> bool:
+        """Whether it ended as it should; ``finished``: it reported that it was done.
+
+        One that was asked to leave before it could hear that (it was still starting) just ends.
+        """
+        code = await self.wait()
+        if self.killed or (self.stopped and code == -signal.SIGTERM):
+            return True
+        return finished and code == 0
 
     async def why_it_ended(self) -> str:
         """What it said on standard error, in one line."""
