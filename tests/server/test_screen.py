@@ -49,7 +49,7 @@ def test_top_fits_the_screen(served: ServedBroker, columns: int, lines: int) -> 
         assert len(queues) == lines - 8, "every line is used"
         [more] = [line for line in shown if "more" in line]
         assert more.split()[0] == str(QUEUES - len(queues))
-        assert terminal.interrupt() == 0
+        assert terminal.interrupt() == 0, terminal.said
         assert "\x1b[?1049l" in terminal.said, "the screen from before is back"
         assert "\x1b[?25h" in terminal.said, "and the cursor"
         assert "Traceback" not in terminal.said
@@ -70,7 +70,7 @@ def test_top_is_live(served: ServedBroker) -> None:
         shown = terminal.until(lambda each: each[4].startswith(" queue-0 "))
         assert int(shown[4].split()[-2].replace(",", "")) > 0
         terminal.until(lambda each: each[4].startswith(" orders"))
-        assert terminal.interrupt() == 0
+        assert terminal.interrupt() == 0, terminal.said
 
 
 def test_top_says_that_the_server_is_away() -> None:
@@ -83,14 +83,14 @@ def test_top_says_that_the_server_is_away() -> None:
         top.until(lambda each: "no answer for" in each[0])
         served.start()
         top.until(lambda each: "0 queues" in each[0])
-        assert top.interrupt() == 0
+        assert top.interrupt() == 0, top.said
         assert "Traceback" not in top.said
 
 
 @SIZES
 def test_stats_fit_the_screen(served: ServedBroker, columns: int, lines: int) -> None:
     with Terminal("stats", "--url", served.url, columns=columns, lines=lines) as terminal:
-        assert terminal.end() == 0
+        assert terminal.end() == 0, terminal.said
         rows = [line for line in terminal.said.splitlines() if "queue-" in line]
         assert len(rows) == QUEUES, "a line for each"
         assert {len(row) for row in rows} == {columns}

@@ -392,11 +392,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "a cancellation is swallowed",
         (
             Edit(
-                "                if self.state.waiting() > 0:\n"
-                "                    self.wake_getters(1)\n"
-                "            raise\n",
-                "                if self.state.waiting() > 0:\n"
-                "                    self.wake_getters(1)\n",
+                "            self.depart(getter)\n            raise\n",
+                "            self.depart(getter)\n",
             ),
         ),
         by_pytest("tests/lab/schedule/test_schedule.py", "-k", "cancelled_at_every_await"),

@@ -113,7 +113,8 @@ SERVING: Final[tuple[Bug, ...]] = (
         "half a frame is forgotten when more comes",
         (
             Edit(
-                "                buffer += view[at:]\n", "                buffer[:] = view[at:-1]\n"
+                "        self._have = left\n        if not left:\n",
+                "        self._have = max(left - 1, 0)\n        if not left:\n",
             ),
         ),
         WIRE,
