@@ -29,15 +29,17 @@ class _Carried:
         self.count = 0
 
     def add(self, first_id: int, count: int) -> None:
-        last = first_id + count - 1
-        at = bisect_right(self.firsts, first_id)
         self.count += count
         self.puts += count
-        if at and self.lasts[at - 1] + 1 == first_id:
-            self.lasts[at - 1] = last
-        else:
-            self.firsts.insert(at, first_id)
-            self.lasts.insert(at, last)
+        # What was carried here before, and again now, has its row: rows never overlap.
+        _, missing = self.meeting([(first_id, first_id + count - 1)])
+        for first, last in missing:
+            at = bisect_right(self.firsts, first)
+            if at and self.lasts[at - 1] + 1 == first:
+                self.lasts[at - 1] = last
+            else:
+                self.firsts.insert(at, first)
+                self.lasts.insert(at, last)
 
     def holds(self, message_id: int) -> bool:
         at = bisect_right(self.firsts, message_id) - 1
