@@ -11,6 +11,7 @@ The key "" is the turn of the messages without a key, in a fair queue: no limit 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator
 
@@ -90,7 +91,12 @@ class KeyLines:
         if line.line or not self._has_room(key, line):
             if line.line is None:
                 line.line = deque()
-            line.line.append(entry)
+            rank = rank_of(entry)
+            if line.line and rank < rank_of(line.line[-1]):
+                # Its delay is over, in a fair queue's line of those without a key.
+                line.line.insert(bisect_left(line.line, rank, key=rank_of), entry)
+            else:
+                line.line.append(entry)
             self.lined += 1
             return False
         line.standing += (rank_of(entry),)
