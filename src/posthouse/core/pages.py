@@ -2,7 +2,8 @@
 
 Ids grow with the log, and the messages of one `Put` record have consecutive ids. A *run* is a part
 of such a record: its first id, how many, and the record's place: the offset of its frame in the
-segment and its own in the frame. It takes 20 bytes however many messages it has.
+segment and its own in the frame. It takes at most 20 bytes however many messages it has, and 8
+where each has one message and a frame of its own.
 
 Invariants:
     1. A page's runs are in growing ids, and a queue's pages too.
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Final, TypeAlias
 
+from posthouse.core.packed import Column, each, lengthened, sliced
 from posthouse.records import Entry
 
 PAGE_MESSAGES: Final = 1_000
@@ -64,21 +66,37 @@ class Page:
 
     Attributes:
         segment: its number.
-        firsts: the first id of each run.
-        places: three numbers for each run: how many messages, the frame's offset in units of
-            `FRAME_UNIT`, the record's offset.
+        base, firsts: the first id of each run is its number in ``firsts``, of 32 bits as long as
+            that is enough, and the base.
+        counts: how many messages each has.
+        frames: the frames' offsets in units of `FRAME_UNIT`.
+        records: the records' offsets.
         count: messages.
         size_bytes: of their bodies and headers.
         sealed: it grows no more.
         loaded: its messages, when they are in memory and the page is not the queue's any more.
     """
 
-    __slots__ = ("count", "firsts", "loaded", "places", "sealed", "segment", "size_bytes")
+    __slots__ = (
+        "base",
+        "count",
+        "counts",
+        "firsts",
+        "frames",
+        "loaded",
+        "records",
+        "sealed",
+        "segment",
+        "size_bytes",
+    )
 
     def __init__(self, segment: int) -> None:
         self.segment = segment
-        self.firsts = array("Q")
-        self.places = array("I")
+        self.base = 0
+        self.firsts = array("I")
+        self.frames = array("I")
+        self.counts: Column = 1
+        self.records: Column = 0
         self.count = 0
         self.size_bytes = 0
         self.sealed = False
@@ -87,37 +105,70 @@ class Page:
     def add(self, run: Run, size_bytes: int) -> None:
         """A run joins behind the others."""
         first, count, frame, record = run
-        self.firsts.append(first)
-        self.places.extend((count, frame // FRAME_UNIT, record))
+        firsts, counts, records = self.firsts, self.counts, self.records
+        if not firsts:
+            self.base, self.counts, self.records = first, count, record
+        else:
+            if not isinstance(counts, int):
+                counts.append(count)
+            elif counts != count:
+                self.counts = lengthened(counts, len(firsts))
+                self.counts.append(count)
+            if not isinstance(records, int):
+                records.append(record)
+            elif records != record:
+                self.records = lengthened(records, len(firsts))
+                self.records.append(record)
+        self.frames.append(frame // FRAME_UNIT)
+        try:
+            firsts.append(first - self.base)
+        except OverflowError:
+            self.firsts = array("Q", map(self.base.__add__, firsts))
+            self.firsts.append(first)
+            self.base = 0
         self.count += count
         self.size_bytes += size_bytes
 
+    def pack(self) -> None:
+        """It grows no more: it takes no more room than it needs."""
+        self.sealed = True
+        rows = len(self.firsts)
+        self.firsts, self.frames = self.firsts[:], self.frames[:]
+        self.counts, self.records = sliced(self.counts, 0, rows), sliced(self.records, 0, rows)
+
     def runs(self) -> Iterator[Run]:
-        """All runs, in order."""
-        places = self.places
-        for first, count, frame, record in zip(
-            self.firsts, places[0::3], places[1::3], places[2::3], strict=True
-        ):
-            yield first, count, frame * FRAME_UNIT, record
+        """All runs that it has now, in order."""
+        return zip(
+            map(self.base.__add__, self.firsts),
+            each(self.counts),
+            map(FRAME_UNIT.__mul__, self.frames),
+            each(self.records),
+            strict=False,
+        )
 
     @property
     def first(self) -> int:
         """The lowest id."""
-        return self.firsts[0]
+        return self.base + self.firsts[0]
 
     @property
     def last(self) -> int:
         """The highest id."""
-        return self.firsts[-1] + self.places[-3] - 1
+        return self.base + self.firsts[-1] + self._count_at(-1) - 1
+
+    def _count_at(self, at: int) -> int:
+        counts = self.counts
+        return counts if isinstance(counts, int) else counts[at]
 
     def holds(self, message_id: int) -> bool:
         """Whether the message waits here."""
-        at = bisect_right(self.firsts, message_id) - 1
-        return at >= 0 and message_id < self.firsts[at] + self.places[3 * at]
+        number = message_id - self.base
+        at = bisect_right(self.firsts, number) - 1
+        return at >= 0 and number < self.firsts[at] + self._count_at(at)
 
     def ranges(self) -> Iterator[Range]:
         """The ids, as ranges."""
-        for first, count in zip(self.firsts, self.places[0::3], strict=True):
+        for first, count, _, _ in self.runs():
             yield first, first + count - 1
 
     def cut(self, ranges: Sequence[Range], size_bytes: int) -> int:
@@ -129,15 +180,18 @@ class Page:
         for run, _ in pieces(self.runs(), ranges):
             kept.add(run, 0)
         gone = self.count - kept.count
-        self.firsts, self.places, self.count = kept.firsts, kept.places, kept.count
+        self._become(kept)
         self.size_bytes -= size_bytes
         return gone
 
     def relocate(self, page: Page) -> None:
         """What waits here stands somewhere else now, where ``page`` says, which may have more."""
-        there = page.part(list(self.ranges()))
-        self.segment, self.firsts, self.places = page.segment, there.firsts, there.places
-        self.count = there.count
+        self._become(page.part(list(self.ranges())))
+
+    def _become(self, page: Page) -> None:
+        self.segment, self.count = page.segment, page.count
+        self.base, self.firsts, self.frames = page.base, page.firsts, page.frames
+        self.counts, self.records = page.counts, page.records
 
     def part(self, ranges: Sequence[Range]) -> Page:
         """Another page of only these messages, as far as they are here. Its size is not known."""
@@ -148,7 +202,7 @@ class Page:
             start = last + 1
         outside.append((start, (1 << 64) - 1))
         page = Page(self.segment)
-        for run, _ in pieces(self.runs(), [each for each in outside if each[0] <= each[1]]):
+        for run, _ in pieces(self.runs(), [ids for ids in outside if ids[0] <= ids[1]]):
             page.add(run, 0)
         return page
 
@@ -206,7 +260,7 @@ class Pages:
     @property
     def first(self) -> int:
         """The lowest id."""
-        return self._pages[0].firsts[0]
+        return self._pages[0].first
 
     def add(self, segment: int, run: Run, size_bytes: int) -> None:
         """A run joins behind all others."""
@@ -218,6 +272,8 @@ class Pages:
             or page.count + run[1] > PAGE_MESSAGES
             or page.size_bytes + size_bytes > PAGE_BYTES
         ):
+            if page is not None and not page.sealed:
+                page.pack()
             page = Page(segment)
             self._pages.append(page)
         page.add(run, size_bytes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import accumulate, groupby, pairwise
+from itertools import groupby, pairwise
 from typing import Final, TypeAlias
 
+from posthouse.core.packed import each, halved, narrowed, running, shortened, sliced
 from posthouse.core.pages import (
     FRAME_UNIT,
     PAGE_BYTES,
@@ -37,7 +38,7 @@ _Piece: TypeAlias = "tuple[int, Run, int]"
 class Runs:
     """Puts of one queue in one segment, a row for each record: see `Rebuild.columns`."""
 
-    __slots__ = ("carried", "firsts", "places", "segment", "sizes", "special")
+    __slots__ = ("carried", "counts", "firsts", "frames", "records", "segment", "sizes", "special")
 
     def __init__(
         self,
@@ -49,69 +50,74 @@ class Runs:
         special: bool,
         carried: bool,
     ) -> None:
+        packed = array("I", places)
         self.segment = segment
         self.firsts = array("Q", firsts)
-        self.places = array("I", places)
-        self.sizes = array("Q", sizes)
+        self.counts = shortened(packed[0::3])
+        self.frames = packed[1::3]
+        self.records = shortened(packed[2::3])
+        self.sizes = shortened(halved(array("Q", sizes)))
         self.special = special
         self.carried = carried
         if carried:
             self._keep_last()
 
+    def _rows(self) -> Iterator[tuple[Run, int]]:
+        """Each run, and the bytes of its messages."""
+        frames = map(FRAME_UNIT.__mul__, self.frames)
+        runs = zip(self.firsts, each(self.counts), frames, each(self.records), strict=False)
+        return zip(runs, each(self.sizes), strict=False)
+
     def _keep_last(self) -> None:
         """Of what was carried more than once, the last counts."""
-        rows = sorted(zip(self.firsts, self.places[0::3], strict=True))
+        rows = sorted(zip(self.firsts, each(self.counts), strict=False))
         if all(first + count <= after for (first, count), (after, _) in pairwise(rows)):
             return
         seen: list[Range] = []
         kept: list[tuple[Run, int]] = []
-        for at in reversed(range(len(self.firsts))):
-            count, frame, record = self.places[3 * at : 3 * at + 3]
-            first = self.firsts[at]
-            run = first, count, frame * FRAME_UNIT, record
+        for run, size_bytes in reversed(list(self._rows())):
             for piece, _ in pieces([run], seen):
-                kept.append((piece, self.sizes[at] if piece == run else UNKNOWN))
-            seen = joined([*seen, (first, first + count - 1)])
+                kept.append((piece, size_bytes if piece == run else UNKNOWN))
+            seen = joined([*seen, (run[0], run[0] + run[1] - 1)])
         kept.reverse()
-        page = Page(self.segment)
-        for run, _ in kept:
-            page.add(run, 0)
-        self.firsts, self.places = page.firsts, page.places
+        self.firsts = array("Q", [run[0] for run, _ in kept])
+        self.counts = array("I", [run[1] for run, _ in kept])
+        self.frames = array("I", [run[2] // FRAME_UNIT for run, _ in kept])
+        self.records = array("I", [run[3] for run, _ in kept])
         self.sizes = array("Q", [size for _, size in kept])
 
     @property
     def last(self) -> int:
         """The highest id."""
+        counts = self.counts
         if self.carried:
-            return max(a + b - 1 for a, b in zip(self.firsts, self.places[0::3], strict=True))
-        return self.firsts[-1] + self.places[-3] - 1
+            return max(a + b - 1 for a, b in zip(self.firsts, each(counts), strict=False))
+        return self.firsts[-1] + (counts if isinstance(counts, int) else counts[-1]) - 1
 
     def pieces(self, ranges: Sequence[Range]) -> Iterator[_Piece]:
         """What is left without these ranges, in growing ids."""
-        frames = self.places[1::3]
-        rows = sorted(
-            zip(self.firsts, self.places[0::3], frames, self.places[2::3], self.sizes, strict=True)
-        )
-        sizes = {row[0]: row[4] for row in rows}
-        runs = ((first, count, at * FRAME_UNIT, record) for first, count, at, record, _ in rows)
-        for run, whole in pieces(runs, ranges):
+        rows = sorted(self._rows())
+        sizes = {run[0]: size_bytes for run, size_bytes in rows}
+        for run, whole in pieces((run for run, _ in rows), ranges):
             size_bytes = sizes.get(run[0], UNKNOWN) if whole else UNKNOWN
             yield self.segment, run, -1 if size_bytes == UNKNOWN else size_bytes
 
     def pages(self) -> Iterator[Page]:
-        """All of it as pages, at the cost of their number."""
-        counts = list(accumulate(self.places[0::3]))
-        sizes = list(accumulate(self.sizes))
+        """All of it as pages, at the cost of their number. Its ids must be growing."""
+        rows = len(self.firsts)
+        counts, sizes = running(self.counts, rows), running(self.sizes, rows)
         start = count = size_bytes = 0
-        while start < len(counts):
+        while start < rows:
             end = min(
                 bisect_right(counts, count + PAGE_MESSAGES, start),
                 bisect_right(sizes, size_bytes + PAGE_BYTES, start),
             )
             end = max(end, start + 1)
             page = Page(self.segment)
-            page.firsts = self.firsts[start:end]
-            page.places = self.places[3 * start : 3 * end]
+            page.base, page.firsts = narrowed(self.firsts[start:end])
+            page.counts = shortened(sliced(self.counts, start, end))
+            page.frames = self.frames[start:end]
+            page.records = shortened(sliced(self.records, start, end))
             page.count = counts[end - 1] - count
             page.size_bytes = sizes[end - 1] - size_bytes
             yield page
@@ -222,7 +228,9 @@ class Shelf:
             if parts.count:
                 page.size_bytes += sum(len(each[2]) + len(each[3]) for each in read(parts))
         pages = [page for page, _ in built]
-        pages += [page for runs in simple for page in runs.pages()]
+        self.runs.clear()
+        while simple:  # each leaves memory as its pages come
+            pages += simple.pop().pages()
         pages.sort(key=lambda page: page.first)
         if pages:
             self.pages = Pages(read)

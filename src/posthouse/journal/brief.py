@@ -31,6 +31,8 @@ from posthouse.records import Copied, Put, Record, Stored, Traits
 
 BriefRecord: TypeAlias = "Record | Stored"
 _ALL_FLAGS = PUT_KINDS | PUT_HEADERS | PUT_TRAITS | PUT_CARRIED
+_LONE_PUT = struct.Struct("<" + "BBHI" + "IIQQQ" + "I")
+"""`RECORD_HEADER`, `PUT_FIELDS` and one size."""
 _Sizes: TypeAlias = "list[tuple[int, Sequence[int], Sequence[int]]]"
 
 
@@ -67,6 +69,26 @@ def decode_brief(data: bytes, start: int, end: int, count: int) -> list[BriefRec
     if end - at >= FRAME_ALIGN or data[at:end].strip(b"\0"):
         raise BadRecord("there is more in the frame than its records")
     return records
+
+
+def lone_put(data: bytes, start: int, end: int) -> tuple[int, int, int, int, int] | None:
+    """(queue, producer, sequence, id, bytes of the body) of a payload that is the put of one plain
+    message and nothing else; None: see what `decode_brief` makes of it.
+    """
+    if end - start < _LONE_PUT.size:
+        return None
+    record_type, flags, kind, length, queue, count, producer, sequence, first, size_bytes = (
+        _LONE_PUT.unpack_from(data, start)
+    )
+    if record_type != TYPE_PUT or flags or kind > 255 or count != 1:
+        return None
+    stop = start + _LONE_PUT.size + size_bytes
+    left = end - stop
+    if length != _LONE_PUT.size - RECORD_HEADER_BYTES + size_bytes or not 0 <= left < FRAME_ALIGN:
+        return None
+    if left and data[stop:end].strip(b"\0"):
+        return None
+    return queue, producer, sequence, first, size_bytes
 
 
 def _put(

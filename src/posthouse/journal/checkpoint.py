@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import struct
 import zlib
-from array import array
 from typing import Final
 
 import msgspec
 
 from posthouse.journal.codec import decode_payload, encode_payload
-from posthouse.journal.columns import BadRecord, read_u32s, read_u64s, u32s, u64s
+from posthouse.journal.columns import (
+    BadRecord,
+    read_u32s,
+    read_u64s,
+    u32_column,
+    u32s,
+    u64_column,
+    u64s,
+)
 from posthouse.journal.digest import Columns, Digest, Ranges
 from posthouse.journal.directory import path_in
 from posthouse.journal.files import Files
@@ -159,7 +166,7 @@ def _digest(body: _Body) -> Digest:
         records=body.records,
         columns=_columns(body.columns),
         carried=_columns(body.carried),
-        ranks=_numbers(body.ranks),
+        ranks=u64_column(body.ranks),
         puts=body.puts,
         first_id=body.first_id,
         last_id=body.last_id,
@@ -168,7 +175,8 @@ def _digest(body: _Body) -> Digest:
         catalog=_records(body.catalog),
         others=list(zip(sequences, indexes, others, strict=True)),
         settled={
-            each.queue: Ranges(_numbers(each.firsts), _numbers(each.lasts)) for each in body.settled
+            each.queue: Ranges(u64_column(each.firsts), u64_column(each.lasts))
+            for each in body.settled
         },
     )
 
@@ -177,18 +185,13 @@ def _records(packed: _Records) -> list[Record]:
     return decode_payload(packed.payload, 0, len(packed.payload), packed.count)
 
 
-def _numbers(data: bytes) -> array[int]:
-    if len(data) % 8:
-        raise BadRecord("a column is cut short")
-    return array("Q", read_u64s(data, 0, len(data) // 8, len(data))[0])
-
-
 def _columns(tables: list[_Table]) -> dict[tuple[int, bool], Columns]:
     found: dict[tuple[int, bool], Columns] = {}
     for table in tables:
         rows = len(table.firsts) // 8
-        places = array("I", read_u32s(table.places, 0, 3 * rows, len(table.places))[0])
-        columns = Columns(_numbers(table.firsts), places, _numbers(table.sizes))
+        columns = Columns(
+            u64_column(table.firsts), u32_column(table.places), u64_column(table.sizes)
+        )
         if not rows or len(columns.sizes) != rows or len(table.places) != 12 * rows:
             raise BadRecord("columns of unequal length")
         found[table.queue, table.special] = columns

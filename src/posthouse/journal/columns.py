@@ -6,6 +6,7 @@ import sys
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from typing import TypeGuard
 
 _SWAP = sys.byteorder == "big"
 
@@ -14,9 +15,14 @@ class BadRecord(Exception):
     """Bytes that are not a record. They passed a checksum, so this is damage or a bug."""
 
 
+def _is(values: Iterable[int], typecode: str) -> TypeGuard[array[int]]:
+    """Whether they are packed as they are to be; swapped they are in a copy only."""
+    return not _SWAP and isinstance(values, array) and values.typecode == typecode
+
+
 def u32s(values: Iterable[int]) -> bytes:
     """Pack as u32."""
-    column = array("I", values)
+    column = values if _is(values, "I") else array("I", values)
     if _SWAP:
         column.byteswap()
     return column.tobytes()
@@ -24,7 +30,7 @@ def u32s(values: Iterable[int]) -> bytes:
 
 def u64s(values: Iterable[int]) -> bytes:
     """Pack as u64."""
-    column = array("Q", values)
+    column = values if _is(values, "Q") else array("Q", values)
     if _SWAP:
         column.byteswap()
     return column.tobytes()
@@ -60,6 +66,30 @@ def read_u64s(data: bytes, start: int, count: int, end: int) -> tuple[list[int],
     if _SWAP:
         column.byteswap()
     return column.tolist(), stop
+
+
+def u64_column(data: bytes) -> array[int]:
+    """All of it as u64 numbers, without a Python object for each.
+
+    Raises:
+        BadRecord: it is not a whole number of them.
+    """
+    if len(data) % 8:
+        raise BadRecord("a column is cut short")
+    column = array("Q", data)
+    if _SWAP:
+        column.byteswap()
+    return column
+
+
+def u32_column(data: bytes) -> array[int]:
+    """The same of u32 numbers. Raises: as `u64_column`."""
+    if len(data) % 4:
+        raise BadRecord("a column is cut short")
+    column = array("I", data)
+    if _SWAP:
+        column.byteswap()
+    return column
 
 
 def read_blobs(data: bytes, start: int, sizes: Sequence[int], end: int) -> tuple[list[bytes], int]:

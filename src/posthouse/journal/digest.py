@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from posthouse.errors import LogDamaged
-from posthouse.journal.brief import BriefRecord, decode_brief
+from posthouse.journal.brief import BriefRecord, decode_brief, lone_put
 from posthouse.journal.columns import BadRecord, is_run
 from posthouse.journal.format import FLAG_CATALOG, FRAME_ALIGN
 from posthouse.journal.frames import Frame
@@ -109,9 +109,18 @@ class Digest:
             LogDamaged: a record does not decode.
         """
         for frame in frames:
-            header = frame.header
+            header, payload_at, end = frame.header, frame.start, frame.end
+            if header.count == 1 and not header.flags:
+                lone = lone_put(data, payload_at, end)
+                if lone is not None:
+                    self.oldest = header.oldest
+                    self.next_sequence = header.sequence + 1
+                    self.frames += 1
+                    self.records += 1
+                    self._lone_put(*lone, start + frame.offset)
+                    continue
             try:
-                records = decode_brief(data, frame.start, frame.end, header.count)
+                records = decode_brief(data, payload_at, end, header.count)
             except BadRecord as error:
                 raise LogDamaged(path, start + frame.offset, str(error)) from error
             self.oldest = header.oldest
@@ -162,8 +171,24 @@ class Digest:
                 if traits is not None and traits.rank:
                     self.ranks.extend((first + at, traits.rank))
         else:
-            self.first_id = self.first_id or first
-            self.last_id = max(self.last_id, first + count - 1)
-            self.puts += count
-            if record.producer >= OUTSIDE:
-                self.producers.append((record.producer, record.sequence, count, first))
+            self._new(first, count, record.producer, record.sequence)
+
+    def _lone_put(
+        self, queue: int, producer: int, sequence: int, first: int, size_bytes: int, offset: int
+    ) -> None:
+        """`_put` of one plain message in a frame of its own."""
+        columns = self.columns.get((queue, False))
+        if columns is None:
+            columns = self.columns[queue, False] = Columns()
+        columns.firsts.append(first)
+        columns.places.extend((1, offset // FRAME_ALIGN, 0))
+        columns.sizes.append(size_bytes)
+        self._new(first, 1, producer, sequence)
+
+    def _new(self, first: int, count: int, producer: int, sequence: int) -> None:
+        """Messages were put here for the first time."""
+        self.first_id = self.first_id or first
+        self.last_id = max(self.last_id, first + count - 1)
+        self.puts += count
+        if producer >= OUTSIDE:
+            self.producers.append((producer, sequence, count, first))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+import msgspec
+
 from posthouse.journal.format import (
     FLAG_CATALOG,
     FLAG_CLOSED,
@@ -18,8 +20,7 @@ from posthouse.journal.format import (
 from posthouse.journal.options import SealedFrame
 
 
-@dataclass(slots=True, frozen=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A sound frame in a segment: its place and its header."""
 
     offset: int
@@ -85,12 +86,13 @@ def read_frame(data: bytes, offset: int, limit: int, seed: int) -> Frame | None:
     header = unpack_frame_header(data, offset, seed)
     if header is None:
         return None
-    frame = Frame(offset, header)
-    if header.length % FRAME_ALIGN or frame.end > limit:
+    start = offset + FRAME_HEADER_BYTES
+    end = start + header.length
+    if header.length % FRAME_ALIGN or end > limit:
         return None
-    if zlib.crc32(memoryview(data)[frame.start : frame.end], seed) != header.payload_crc:
+    if zlib.crc32(memoryview(data)[start:end], seed) != header.payload_crc:
         return None
-    return frame
+    return Frame(offset, header)
 
 
 def scan_frames(

@@ -208,8 +208,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "the checksum of the payload is not looked at",
         (
             Edit(
-                "    if zlib.crc32(memoryview(data)[frame.start : frame.end], seed) != "
-                "header.payload_crc:\n        return None\n",
+                "    if zlib.crc32(memoryview(data)[start:end], seed) != header.payload_crc:\n"
+                "        return None\n",
                 "",
             ),
         ),
