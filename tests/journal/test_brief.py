@@ -65,15 +65,16 @@ def test_a_plain_put_of_one_is_read_in_the_quick_way_and_nothing_else() -> None:
     alone = encode_payload([Put(2, 5, 9, [entry])])
     assert _same(alone, 0, len(alone))
     assert lone_put(alone, 0, len(alone)) == (2, 5, 9, 77, 4)
-    for other in (
+    others: list[list[Record]] = [
         [Put(2, 5, 9, [entry], carried=True)],
         [Put(2, 5, 9, [entry, (78, 0, b"", b"", None)])],
         [Put(2, 5, 9, [(77, 0, b"body", b"head", None)])],
         [Put(2, 5, 9, [(77, 0, b"body", b"", Traits(priority=1))])],
         [Put(2, 5, 9, [entry]), Settled(2, [77])],
         [Settled(2, [77])],
-    ):
-        payload = encode_payload(list(other))
+    ]
+    for other in others:
+        payload = encode_payload(other)
         assert lone_put(payload, 0, len(payload)) is None
 
 
