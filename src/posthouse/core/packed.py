@@ -22,7 +22,7 @@ _HALF_BITS: Final = 32
 
 def shortened(column: Column) -> Column:
     """The same, as an int if that can be."""
-    if isinstance(column, int) or not column:
+    if isinstance(column, int) or not column or column[0] != column[-1]:
         return column
     same = array(column.typecode, [column[0]]) * len(column)
     return column[0] if same == column else column

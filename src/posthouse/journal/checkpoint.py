@@ -130,7 +130,7 @@ def decode_checkpoint(data: bytes, header: SegmentHeader, end: int) -> Digest | 
     magic, version, checksum, length = _HEADER.unpack_from(data)
     if magic != CHECKPOINT_MAGIC or version != CHECKPOINT_VERSION:
         return None
-    raw = data[_HEADER.size :]
+    raw = memoryview(data)[_HEADER.size :]
     if len(raw) != length or zlib.crc32(raw, seed_of(header.salt)) != checksum:
         return None
     try:
