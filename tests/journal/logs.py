@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from posthouse.errors import PosthouseError
@@ -222,3 +224,11 @@ class Bench:
     def crash(self) -> None:
         """Let go of the files as a process that dies does."""
         self.log.abandon()
+
+
+def copy_live(source: Path, target: Path) -> None:
+    """Copy the log of an open broker, as a crash would leave it.
+
+    Without its spares and what is being made: these come and go meanwhile.
+    """
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("spare*", "*.tmp", "*.ckp"))

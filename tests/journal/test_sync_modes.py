@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import random
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from posthouse.errors import BadArgument, StorageFailed
 from posthouse.journal.log import LogOptions
 from posthouse.testing.files import FaultyFiles, RecordingFiles
 from tests.journal.crashes import Platter
-from tests.journal.logs import Bench, live_messages, open_records, salts, small_options
+from tests.journal.logs import Bench, copy_live, live_messages, open_records, salts, small_options
 from tests.journal.memory import MemoryFiles
 from tests.journal.script import Ledger, run
 
@@ -168,7 +167,7 @@ async def test_the_broker_in_these_modes(sync: str, tmp_path: Path) -> None:
         for number in range(5):
             await queue.put(b"%d" % number)
         assert sum(_synced(files).values()) == before
-        shutil.copytree(directory, tmp_path / "killed")
+        copy_live(directory, tmp_path / "killed")
     assert sum(_synced(files).values()) > before
     for name in ("killed", "data"):
         async with posthouse.open(str(tmp_path / name)) as broker:

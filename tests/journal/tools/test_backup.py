@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from posthouse.journal.tools.backup import BackupReport, backup_log
 from posthouse.journal.tools.manifest import MANIFEST_NAME, read_manifest
 from posthouse.journal.tools.restore import check_backup, is_backup, restore_backup
 from posthouse.testing.files import Operation, PassingFiles
-from tests.journal.logs import NOW_NS
+from tests.journal.logs import NOW_NS, copy_live
 from tests.journal.tools.made import (
     OPTIONS,
     READING,
@@ -117,8 +116,8 @@ async def test_segments_reused_while_they_are_copied(tmp_path: Path, all_left: b
     assert len(segments(source)) > 3
     async with posthouse.open(str(source), **OPTIONS) as broker:
         orders = broker.queue("orders")
-        shutil.copytree(source, tmp_path / "then")
-        shutil.copytree(source, tmp_path / "was")
+        copy_live(source, tmp_path / "then")
+        copy_live(source, tmp_path / "was")
 
         class Meddling(PassingFiles):
             """The source as it was until some read, then as it is after the turnover."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -18,6 +17,7 @@ from posthouse.journal.format import SegmentHeader
 from posthouse.journal.tools.check import check_log
 from posthouse.journal.tools.faults import Kind
 from posthouse.testing.files import PassingFiles
+from tests.journal.logs import copy_live
 from tests.journal.tools.made import OPTIONS, READING, Group, Harm, content, living, segments
 
 Made = tuple[Path, list[str], list[Group]]
@@ -54,7 +54,7 @@ async def test_a_torn_tail_is_no_damage(tmp_path: Path) -> None:
         await orders.put("one")
         before = check_log(READING, str(tmp_path / "log"))
         await orders.put("two" * 100)
-        shutil.copytree(tmp_path / "log", tmp_path / "crashed")
+        copy_live(tmp_path / "log", tmp_path / "crashed")
     assert before.end is not None
     name, end = before.end
     Harm(tmp_path / "crashed").blank(name, end + 100, end + 400)
@@ -196,7 +196,7 @@ async def test_a_frame_that_was_written_while_it_was_read(tmp_path: Path) -> Non
         before = check_log(READING, str(directory)).end
         for text in ("two", "three"):
             await orders.put(text)
-        shutil.copytree(directory, tmp_path / "then")
+        copy_live(directory, tmp_path / "then")
 
     class Late(PassingFiles):
         """The first time, the second message's frame is not there yet."""
@@ -234,7 +234,7 @@ async def test_what_an_opening_would_leave_out_is_not_counted(tmp_path: Path) ->
         assert before.end is not None
         await orders.put("two")
         await orders.put("three")
-        shutil.copytree(directory, tmp_path / "cut")
+        copy_live(directory, tmp_path / "cut")
     Harm(tmp_path / "cut").blank(before.end[0], before.end[1], before.end[1] + 60)
     report = check_log(READING, str(tmp_path / "cut"))
     assert report.sound

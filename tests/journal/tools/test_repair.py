@@ -6,7 +6,6 @@ The oracle is the log before it was damaged: which groups had bytes where the da
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -25,7 +24,7 @@ from posthouse.journal.tools.repaired import RepairReport
 from posthouse.journal.tools.target import UNFINISHED_NAME
 from posthouse.records import Bound, Opened
 from posthouse.testing.failpoints import FailPoint, KillingFiles
-from tests.journal.logs import NOW_NS, SMALL
+from tests.journal.logs import NOW_NS, SMALL, copy_live
 from tests.journal.tools.made import (
     OPTIONS,
     READING,
@@ -257,7 +256,7 @@ async def test_attempts_that_only_the_ring_knows_are_kept(tmp_path: Path) -> Non
         await orders.put_many([1, 2])
         held = await orders.get(timeout=5)
         assert held.attempts == 1
-        shutil.copytree(source, tmp_path / "crashed")
+        copy_live(source, tmp_path / "crashed")
     repair(tmp_path / "crashed", target)
     async with posthouse.open(str(target)) as broker:
         found = await broker.queue("orders").get_many(2, timeout=5)
