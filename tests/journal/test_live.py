@@ -50,11 +50,11 @@ def test_against_a_plain_count(data: st.DataObject) -> None:
         assert table.total == sum(map(len, plain.values()))
         needed = min((number for number, alive in plain.items() if alive), default=segment)
         assert table.needed_from() == needed
-        for number, alive in plain.items():
-            assert table.live_in(number) == len(alive)
+        for number, group in plain.items():
+            assert table.live_in(number) == len(group)
             lives = table.lives_in(number)
             everything = sorted(set().union(*plain.values()))
-            assert [each for each in everything if lives(each)] == sorted(alive)
+            assert [each for each in everything if lives(each)] == sorted(group)
         assert table.last_id == next_id - 1 or not plain
 
 
