@@ -14,7 +14,7 @@ from posthouse.core.places import Placed
 from posthouse.core.queue import QueueState
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import Entry
-from tests.core.rich_model import PlainQueue
+from tests.core.rich_model import Item, PlainQueue
 from tests.core.test_rich_machine import AGES, DELAYS, TENTH_NS, RichMachine
 
 Place = tuple[int, int, int]
@@ -54,6 +54,8 @@ class ColdMachine(RichMachine):
             queue.page_out(segment, run, sum(len(each[2]) for each in entries), self.read_page)
         elif queue.may_shelve(entries[0]):
             queue.shelve(entries, segment, run, self.read_placed)
+        elif queue.may_stub(entries):
+            queue.stub_out(entries, segment, run, self.read_placed)
         else:
             queue.publish(entries)
 
@@ -85,6 +87,13 @@ class ColdMachine(RichMachine):
         assert place is None or self.disk[place][entry[0]][2] == entry[2]
         self.check_taken(queue, expected, token, entry, attempts)
 
+    def check_taken(
+        self, queue: QueueState, expected: Item | None, token: int, entry: Entry, attempts: int
+    ) -> None:
+        super().check_taken(queue, expected, token, entry, attempts)
+        assert expected is not None
+        assert entry[2] == b"x" * expected.size
+
     @property
     def at(self) -> dict[int, Place]:
         return {number: place for place, part in self.disk.items() for number in part}
@@ -107,7 +116,8 @@ class ColdMachine(RichMachine):
 
     def set_aside_and_put_back(self, most: int) -> None:
         queue = self.queue
-        if not queue.outside and (queue.cold is None or not queue.cold.count):
+        cold = queue.cold
+        if not queue.outside and (cold is None or not (cold.count or cold.stubs.count)):
             super().set_aside_and_put_back(most)
 
     def redrive(self, most: int) -> None:
@@ -179,12 +189,17 @@ class ColdMachine(RichMachine):
             for where in ("waiting", "delayed", "out")
         }
         waiting = list(map(rank_of, queue.entries()))
-        delayed = [rank for _, rank, _ in queue.delayed]
+        stubs = None if queue.rich is None else queue.rich.stubs
+        delayed = [rank for _, rank, entry in queue.delayed if stubs is None or stubs.whole(entry)]
+        # A stub that is held up by its key's rate is delayed; its place does not tell.
+        paced = [rank for _, rank, _ in queue.delayed if rank not in delayed]
+        delayed += paced
         for page in queue.pages or ():
             waiting += map(rank_of, self.read_page(page))
         for row in self.placed(queue.cold):
             assert self.read_placed([row])[0][0] == row.id
-            (waiting if row.key == row.rank else delayed).append(row.rank)
+            if row.rank not in paced:
+                (waiting if row.key == row.rank else delayed).append(row.rank)
         # What is due waits as soon as somebody looks.
         assert sorted([*waiting, *delayed]) == sorted([*wanted["waiting"], *wanted["delayed"]])
         assert queue.in_flight() == len(wanted["out"])
@@ -199,8 +214,8 @@ class ColdMachine(RichMachine):
         if cold is None:
             return []
         rows = [row for part in cold.parts() for row in part]
-        assert len(rows) == cold.count
-        assert sum(row.size_bytes for row in rows) == cold.size_bytes
+        assert len(rows) == cold.count + cold.stubs.count
+        assert sum(row.size_bytes for row in rows) == cold.size_bytes + cold.stubs.size_bytes
         return rows
 
 
