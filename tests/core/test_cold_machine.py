@@ -139,6 +139,8 @@ class ColdMachine(RichMachine):
 
     def begin_reading(self) -> None:
         found = self.queue.next_outside()
+        if not found:
+            found = self.queue.next_stubs(1 + self.frame % 3)
         if not isinstance(found, Page) and found:
             self.reading = self.queue, found, self.read_placed(found)
 
@@ -232,17 +234,18 @@ def policy_of(rng: Random) -> QueuePolicy:
         max_in_flight=rng.choice([None, None, None, 2]),
         max_in_flight_per_key=rng.choice([1, 1, 2, None]),
         rate=rng.choice([None, None, None, None, None, "2/s"]),
+        rate_per_key=rng.choice([None, None, None, None, None, "3/s"]),
         expired=rng.choice(["dead_letter", "drop"]),
         ttl_s=rng.choice([None, None, 0.3]),
     )
 
 
-def step(machine: ColdMachine, rng: Random) -> None:
-    """One of the rules."""
+def step(machine: ColdMachine, rng: Random, keys: str) -> None:
+    """One of the rules; ``keys`` has a dot for none."""
     sizes = [rng.randrange(5) for _ in range(rng.randrange(1, 4))]
     at = rng.random()
     if at < 0.35:
-        key = rng.choice(["", "", "", "", "", "a", "b"])
+        key = rng.choice(keys).strip(".")
         priority = rng.choice([0, 0, 7, 255])
         machine.put(sizes, key, priority, rng.choice(AGES), rng.choice(DELAYS), rng.random() < 0.3)
     elif at < 0.55:
@@ -274,16 +277,19 @@ def step(machine: ColdMachine, rng: Random) -> None:
         machine.purge()
 
 
+@pytest.mark.parametrize("keys", [".....ab", ".aaabbcdefg"])
 @pytest.mark.parametrize("seed", range(150))
-def test_what_is_on_disk_only_is_as_if_it_were_not(seed: int) -> None:
+def test_what_is_on_disk_only_is_as_if_it_were_not(seed: int, keys: str) -> None:
     rng = Random(seed)
     machine = ColdMachine()
     machine.declare_both(policy_of(rng), QueuePolicy())
     for _ in range(200):
-        step(machine, rng)
+        step(machine, rng, keys)
         machine.everything_agrees()
     if machine.reading is not None:
         machine.end_reading()
     machine.queue.read_all()
     machine.everything_agrees()
     assert not machine.queue.outside
+    cold = machine.queue.cold
+    assert cold is None or not cold.stubs.count
