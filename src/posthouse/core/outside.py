@@ -172,11 +172,15 @@ class Outside:
     def stub_out(self, entries: list[Entry], segment: int, run: Run, read: ReadPlaced) -> None:
         """`page_out` for what `may_stub`: from now on this queue is `rich`."""
         self.pending -= len(entries)
-        stubs = self.cold_for(read).stubs
         rich = self.enrich()
-        rich.stubs = stubs
-        for stub in stubs.add(entries, segment, run):
+        for stub in self.stubs_for(read).add(entries, segment, run):
             rich.arrive(stub, 0)
+
+    def stubs_for(self, read: ReadPlaced) -> Stubs:
+        """Where the bodies of messages with a key may stay on disk."""
+        stubs = self.cold_for(read).stubs
+        self.enrich().stubs = stubs
+        return stubs
 
     def cold_for(self, read: ReadPlaced) -> Cold:
         """Where messages may stay on disk that are more than first in, first out."""

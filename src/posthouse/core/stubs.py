@@ -57,6 +57,19 @@ def is_stub(entry: Entry) -> bool:
     return cast(object, entry[2].__class__) is Away
 
 
+def may_be_stub(entry: Entry) -> bool:
+    """Whether nothing but its key must be known of a message while it waits."""
+    traits = entry[4]
+    if traits is None or not traits.key:
+        return False
+    return not (traits.rank or traits.due_ns or traits.expires_ns or traits.death)
+
+
+def stub_of(entry: Entry) -> Entry:
+    """The message without its body and headers."""
+    return entry[0], entry[1], _away(len(entry[2]) + len(entry[3])), b"", entry[4]
+
+
 class _Chunk:
     """Up to `CHUNK_ROWS` rows, and how many of them are left."""
 
@@ -108,21 +121,33 @@ class Stubs:
 
     def takes(self, entry: Entry) -> bool:
         """Whether a message of a put may be the next stub."""
-        traits = entry[4]
-        if traits is None or not traits.key:
-            return False
-        if traits.rank or traits.due_ns or traits.expires_ns or traits.death:
+        if not may_be_stub(entry):
             return False
         return not self._chunks or self._chunks[-1].columns[_ID][-1] < entry[0]
+
+    def _open(self, first: int) -> _Chunk:
+        """A chunk with room for a row, of this id."""
+        if not self._chunks or len(self._chunks[-1].columns[_ID]) >= CHUNK_ROWS:
+            self._chunks.append(_Chunk())
+            self._firsts.append(first)
+        return self._chunks[-1]
+
+    def load(self, rows: Iterable[Placed]) -> None:
+        """Take in what recovery found, in growing id, where there was nothing."""
+        for row in rows:
+            chunk = self._open(row.id)
+            values = row.id, row.segment, row.frame, row.record, row.size_bytes, row.priority
+            for column, value in zip(chunk.columns, values, strict=True):
+                column.append(value)
+            chunk.left += 1
+            self.count += 1
+            self.size_bytes += row.size_bytes
 
     def add(self, entries: list[Entry], segment: int, run: Run) -> list[Entry]:
         """The stubs of messages that stand at ``run``'s place."""
         at = 0
         while at < len(entries):
-            if not self._chunks or len(self._chunks[-1].columns[_ID]) >= CHUNK_ROWS:
-                self._chunks.append(_Chunk())
-                self._firsts.append(entries[at][0])
-            chunk = self._chunks[-1]
+            chunk = self._open(entries[at][0])
             part = entries[at : at + CHUNK_ROWS - len(chunk.columns[_ID])]
             count = len(part)
             ids, segments, frames, records, sizes, priorities = chunk.columns
@@ -135,12 +160,8 @@ class Stubs:
             chunk.left += count
             at += count
         self.count += len(entries)
-        sizes_bytes = [len(entry[2]) + len(entry[3]) for entry in entries]
-        self.size_bytes += sum(sizes_bytes)
-        return [
-            (entry[0], entry[1], _away(size), b"", entry[4])
-            for entry, size in zip(entries, sizes_bytes, strict=True)
-        ]
+        self.size_bytes += sum(len(entry[2]) + len(entry[3]) for entry in entries)
+        return list(map(stub_of, entries))
 
     # looking
 
