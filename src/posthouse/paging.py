@@ -74,6 +74,8 @@ class Pager:
             self.page_out(state, entries, segment, place)
         elif state.may_shelve(entries[0]):
             self.shelve(state, entries, segment, place)
+        elif state.may_stub(entries):
+            state.stub_out(entries, segment, place, partial(self.read_placed, state.number))
         else:
             return False
         return True
@@ -165,12 +167,18 @@ class Pager:
         if rich is None:
             if state.pages is not None and len(state.ready) < low:
                 self._load_pages(lane, self._next_pages(state))
-        elif rich.stands < low or state.dry:
-            found = state.next_outside()
-            if isinstance(found, Page):
-                self._load_pages(lane, [found])
-            elif found:
-                self._load(lane, found)
+            return
+        many = low <= PAGE_MESSAGES
+        if rich.running_low or (many and rich.lacks(low)):
+            rows = state.next_stubs(low if many else 1)
+            if rows and not state.beyond:
+                self._load(lane, rows)
+                return
+        found = state.next_outside() if rich.stands < low or state.dry else []
+        if isinstance(found, Page):
+            self._load_pages(lane, [found])
+        elif found:
+            self._load(lane, found)
 
     @staticmethod
     def _next_pages(state: QueueState) -> list[Page]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import posthouse
 from tests.api.test_log import TestLog as _OnLog
 
@@ -18,4 +20,46 @@ class TestLogOutOfMemory(_OnLog):
         broker = await self.reopen(broker)
         queue = broker.queue("q")
         assert [m.body for m in await queue.get_many(2, timeout=0)] == [b"1", b"2"]
+        await broker.close()
+
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"ttl": 1000}, {"delay": 500}, {"priority": 7}, {"key": "a"}],
+        ids=lambda options: "".join(options) or "plain",
+    )
+    async def test_what_was_on_disk_at_an_opening_is_counted_out_with_its_headers(
+        self, options: dict[str, Any]
+    ) -> None:
+        broker = await self.open_broker()
+        queue = broker.queue("q", order="priority")
+        for _ in range(20):
+            await queue.put(b"body", headers={"name": "value"}, **options)
+        broker = await self.reopen(broker)
+        queue = broker.queue("q", order="priority")
+        assert await queue.find("headers.name == 'value'").delete() == 20
+        assert (await queue.stats()).size_bytes == 0
+        await broker.close()
+
+    async def test_keys_are_in_order_one_at_a_time_after_a_reopen(self) -> None:
+        broker = await self.open_broker()
+        queue = broker.queue("q")
+        for number in range(300):
+            await queue.put(b"%d" % number, key="abc"[number % 3], headers={"n": str(number)})
+        broker = await self.reopen(broker)
+        queue = broker.queue("q")
+        first = await queue.get()
+        assert [message.body for message in await queue.peek(2)] == [b"1", b"2"]
+        found = await queue.find("headers.n == '7'").delete()
+        assert found == 1
+        second = await queue.get_many(10, timeout=1)
+        assert [message.body for message in second] == [b"1", b"2"]
+        await queue.ack_many(second)
+        bodies = []
+        for _ in range(196):
+            message = await queue.get()
+            bodies.append(int(message.body))
+            await message.ack()
+        assert bodies == [n for n in range(3, 300) if n % 3 and n != 7][: len(bodies)]
+        await first.ack()
+        assert (await queue.get()).body == b"3"
         await broker.close()

@@ -58,6 +58,10 @@ def _delayed(queue: QueueState, most: int) -> Iterator[list[Row]]:
     at = 0
     while rows := queue.delayed[at : at + most]:
         attempts = queue.attempts
+        stubs = None if queue.rich is None else queue.rich.stubs
+        if stubs is not None:
+            seen = [(due_ns, rank, stubs.whole(entry)) for due_ns, rank, entry in rows]
+            rows = [(due_ns, rank, entry) for due_ns, rank, entry in seen if entry is not None]
         yield [(entry, attempts.get(rank, 0), due_ns, False) for due_ns, rank, entry in rows]
         at += most
 

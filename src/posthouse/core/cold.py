@@ -5,7 +5,8 @@ order, and comes into it when it has been read. Until then what is in memory may
 far as it comes before all that is here (`horizon`).
 
 Here is what has no ordering key. It waits, by levels of priority, each in growing rank; or it is
-delayed, in the order of due times.
+delayed, in the order of due times. What has a key is in the order as a stub: `stubs`, of which here
+is said where they stand, for those who read or write again what is on disk.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Final, TypeAlias
 from posthouse.core.orders import MOST_PRIORITY, PRIORITY_SHIFT, rank_of
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Pages, Run
 from posthouse.core.places import RANK, SEGMENT, Columns, Placed, Places, in_groups, placed
+from posthouse.core.stubs import Stubs
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -37,6 +39,7 @@ class Cold:
         delayed: what is delayed, by due time.
         expiring: some of it is being read because its time to live is over.
         soonest_ns: no time to live is over before this.
+        stubs: not among what is counted here.
         unwritten: what has left memory in favour of a copy that is not durable yet, by rank; until
             then it is here, and its row says segment 0.
     """
@@ -49,6 +52,7 @@ class Cold:
         "expiring",
         "read",
         "soonest_ns",
+        "stubs",
         "unwritten",
     )
 
@@ -56,6 +60,7 @@ class Cold:
         self.read = read
         self._levels: dict[int, Places] = {}
         self.delayed = Places()
+        self.stubs = Stubs()
         self.expiring = False
         self.unwritten: dict[int, Entry] = {}
         self.soonest_ns = FOREVER_NS
@@ -250,9 +255,13 @@ class Cold:
     # all of it
 
     def parts(self, *, delayed: bool = True) -> Iterable[list[Placed]]:
-        """What waits (and is ``delayed``), a part at a time; it may change between."""
+        """What waits (and is ``delayed``), a part at a time; it may change between.
+
+        The stubs that have to be read are among it.
+        """
         for level in list(self._levels):
             yield from self._levels[level].blocks()
+        yield from self.stubs.parts()
         if delayed:
             yield from self.delayed.blocks()
 
@@ -262,10 +271,15 @@ class Cold:
         for places in (*self._levels.values(), self.delayed):
             if len(found) < most:
                 found += places.pick(SEGMENT, (segment,), most - len(found))
+        if self.stubs.count and len(found) < most:
+            found += self.stubs.in_segment(segment, most - len(found))
         return found
 
     def now(self, row: Placed) -> Placed | None:
         """The row as it is now; None if it is not here any more."""
+        return self._placed(row) or self.stubs.get(row.rank)
+
+    def _placed(self, row: Placed) -> Placed | None:
         if row.key != row.rank:
             found = self.delayed.get(row.key, row.rank)
             if found is not None:
@@ -278,14 +292,14 @@ class Cold:
         if row.key != row.rank and self.delayed.relocate(row.key, row.rank, segment, run):
             return
         places = self._levels.get(self._level(row.priority))
-        if places is not None:
-            places.relocate(row.rank, row.rank, segment, run)
+        if places is None or not places.relocate(row.rank, row.rank, segment, run):
+            self.stubs.relocate(row.rank, segment, run)
 
     # going out
 
     def leave(self, rows: Iterable[Placed]) -> list[Placed]:
         """Those of the rows that are still here leave: as they are now."""
-        return self._leave([now for row in rows if (now := self.now(row)) is not None])
+        return self._leave([now for row in rows if (now := self._placed(row)) is not None])
 
     def _leave(self, rows: list[Placed]) -> list[Placed]:
         gone = self.delayed.remove(row[:2] for row in rows if row.key != row.rank)

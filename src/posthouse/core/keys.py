@@ -148,6 +148,11 @@ class KeyLines:
         line.standing += (rank_of(entry),)
         return entry
 
+    def line_of(self, key: str) -> Iterator[Entry]:
+        """What waits in the key's line, in order; only as long as nothing changes."""
+        line = self._keys.get(key)
+        return iter(() if line is None or not line.line else line.line)
+
     def free_ns(self, key: str) -> int:
         """When the key's rate lets one more be taken; 0 for now."""
         line = self._keys.get(key)

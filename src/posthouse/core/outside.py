@@ -13,10 +13,11 @@ from typing import Final
 from posthouse.core.cold import Cold, ReadPlaced
 from posthouse.core.leases import Lease
 from posthouse.core.orders import rank_of
-from posthouse.core.pages import Page, Pages, Run
+from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page, Pages, Run
 from posthouse.core.places import Placed
 from posthouse.core.rich import RichOrder
 from posthouse.core.standing import Look
+from posthouse.core.stubs import Stubs
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -97,11 +98,16 @@ class Outside:
         """Whether the next message has to be read from disk first."""
         pages = self.pages
         if self.rich is not None:
-            horizon = self._horizon()
-            return horizon is not None and not self.rich.precedes(horizon)
+            return self.beyond or self.rich.lacks()
         if pages is None or self.ready:
             return False
         return not self.returned or self.returned[0][0] > pages.first
+
+    @property
+    def beyond(self) -> bool:
+        """Whether the next message of a `rich` queue is outside of its order."""
+        horizon = self._horizon()
+        return horizon is not None and self.rich is not None and not self.rich.precedes(horizon)
 
     def _horizon(self) -> int | None:
         if self.cold is not None:
@@ -140,6 +146,14 @@ class Outside:
         """The same for messages of which something must be known while they wait (`cold`)."""
         return self.keeps_cold and (first[4] is None or not first[4].key)
 
+    def may_stub(self, entries: list[Entry]) -> bool:
+        """The same for messages with a key: their bodies stay on disk (see `stubs`)."""
+        if not self.keeps_cold or not entries[0][4] or not entries[0][4].key:
+            return False
+        takes = Stubs().takes if self.cold is None else self.cold.stubs.takes
+        traits = entries[0][4]
+        return all(entry[4] is traits or takes(entry) for entry in entries) and takes(entries[0])
+
     def page_out(
         self, segment: int, run: Run, size_bytes: int, read: Callable[[Page], list[Entry]]
     ) -> None:
@@ -154,6 +168,19 @@ class Outside:
         self.pending -= len(entries)
         rows = [(entry, 0 if entry[4] is None else entry[4].due_ns) for entry in entries]
         self.cold_for(read).shelve(rows, segment, run)
+
+    def stub_out(self, entries: list[Entry], segment: int, run: Run, read: ReadPlaced) -> None:
+        """`page_out` for what `may_stub`: from now on this queue is `rich`."""
+        self.pending -= len(entries)
+        rich = self.enrich()
+        for stub in self.stubs_for(read).add(entries, segment, run):
+            rich.arrive(stub, 0)
+
+    def stubs_for(self, read: ReadPlaced) -> Stubs:
+        """Where the bodies of messages with a key may stay on disk."""
+        stubs = self.cold_for(read).stubs
+        self.enrich().stubs = stubs
+        return stubs
 
     def cold_for(self, read: ReadPlaced) -> Cold:
         """Where messages may stay on disk that are more than first in, first out."""
@@ -195,10 +222,11 @@ class Outside:
             return 0
         self._see_headers(entries)
         read = {rank_of(entry): entry for entry in entries}
+        filled = cold.stubs.fill(entries) if cold.stubs.count else 0
         here = cold.leave(rows)
         for row in here:
             rich.arrive(read[row.rank], 0 if row.key == row.rank else row.key)
-        return len(here)
+        return len(here) + filled
 
     def _see_headers(self, entries: list[Entry]) -> None:
         if not self.headed and any(map(_HEADERS, entries)):
@@ -207,8 +235,14 @@ class Outside:
     def next_outside(self) -> Page | list[Placed]:
         """What of the messages on disk comes next; nothing (no rows) if there is none."""
         pages, cold = self.pages, self.cold
+        if self.rich is not None and self.rich.lacks() and not self.beyond:
+            return self.next_stubs(1)
         rows = [] if cold is None else cold.next(pages)
         return rows if rows or pages is None else pages.head
+
+    def next_stubs(self, at_once: int) -> list[Placed]:
+        """The stubs that are to be read next, where so many messages are taken at once."""
+        return [] if self.rich is None else self.rich.missing(PAGE_MESSAGES, PAGE_BYTES, at_once)
 
     def read_next(self) -> bool:
         """Read what comes next here and now; False if all is in memory. Blocks."""
@@ -238,6 +272,8 @@ class Outside:
             pass
         if self.cold is not None and self.cold.delayed:
             self._read(list(self.cold.delayed))
+        for rows in () if self.cold is None else self.cold.stubs.parts():
+            self._read(rows)
 
     def read_pages(self) -> None:
         while self.pages is not None:

@@ -29,7 +29,7 @@ BLOCK_ROWS: Final = 512
 _PLAIN: Final = Traits()
 
 _TYPECODES: Final = "QQQIIIIQB"
-_KEY, RANK, _ID, SEGMENT, _FRAME, _RECORD, _SIZE, _EXPIRES, _PRIORITY = range(9)
+_KEY, RANK, ID, SEGMENT, _FRAME, _RECORD, _SIZE, _EXPIRES, _PRIORITY = range(9)
 
 Columns: TypeAlias = "tuple[array[int], ...]"
 """One array for each field of a `Placed`, in their order."""
@@ -279,7 +279,7 @@ class Places:
     @property
     def oldest_id(self) -> int:
         """The lowest id; 0 if there is no row."""
-        return min((min(block.columns[_ID]) for block in self._blocks), default=0)
+        return min((min(block.columns[ID]) for block in self._blocks), default=0)
 
     def first(self, most: int, most_bytes: int, *, last: bool = False) -> list[Placed]:
         """The first rows (or the ``last``, the last one first): one at least, if there is any."""
@@ -387,7 +387,7 @@ class Places:
 
     def clear(self) -> list[int]:
         """All rows leave: their ids."""
-        ids = [number for block in self._blocks for number in block.columns[_ID]]
+        ids = [number for block in self._blocks for number in block.columns[ID]]
         self._blocks.clear()
         self._firsts.clear()
         self._count = self.size_bytes = 0

@@ -3,7 +3,7 @@
 Means the same as `Replay`, which holds every message and is plain; tests hold the two together.
 What waits first in, first out becomes pages; only the messages of which something must be known
 while they wait (delayed, moved, with a key, a priority or a time to live) are read, and of these
-only the ones that moved or have a key are kept.
+only the ones that moved are kept, and those with a key, most without their bodies.
 
 The order of calls is that of the segments, and for each: `columns`, `ranks`, `apply`, `settled`.
 """
@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
+from operator import itemgetter, lt
 from typing import Final, TypeAlias
 
 from posthouse.core.cold import ReadPlaced
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page, Range, joined, ranges_of
-from posthouse.core.places import RANK, Placed, by_place
+from posthouse.core.places import ID, RANK, Columns, Placed, by_place, rows_of
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import bury_exhausted
-from posthouse.core.shelves import NOWHERE, Runs, Shelf, within
+from posthouse.core.shelves import NOWHERE, STUB, Runs, Shelf, within
 from posthouse.core.state import BrokerState
+from posthouse.core.stubs import may_be_stub
 from posthouse.errors import BrokerBug
 from posthouse.records import (
     Bound,
@@ -236,6 +238,8 @@ class Rebuild:
                 shelf.read_all()
             if shelf.placed[0]:
                 queue.cold_for(_reader(partial(read, number))).take_in(shelf.placed)
+            if shelf.stubbed[0]:
+                queue.stubs_for(_reader(partial(read, number))).load(_by_id(shelf.stubbed))
 
     @staticmethod
     def _spent(queue: QueueState, shelf: Shelf, rank: int) -> bool:
@@ -249,11 +253,12 @@ class Rebuild:
         rank = rank_of(entry)
         if entry[0] in self._ranked and rank != self._ranks.get(entry[0]):
             return NOWHERE  # it was carried again, after it had moved
-        if not queue.keeps_cold or (traits is not None and traits.key):
+        if not queue.keeps_cold or entry[0] in self._moved or self._spent(queue, shelf, rank):
             return None
-        if entry[0] in self._moved or self._spent(queue, shelf, rank):
-            return None
-        return _due_of(shelf, entry, now_ns)
+        due_ns = _due_of(shelf, entry, now_ns)
+        if traits is not None and traits.key:
+            return STUB if may_be_stub(entry) and not due_ns else None
+        return due_ns
 
     def _carried_after(self) -> dict[int, tuple[list[Range], list[Range]]]:
         """For each segment: see `Shelf.build`."""
@@ -305,6 +310,8 @@ class Rebuild:
         if queue.cold is not None:
             queue.live += queue.cold.count
             queue.size_bytes += queue.cold.size_bytes
+        if pages or queue.cold is not None:
+            queue.headed = True  # nobody has seen whether what is on disk has headers
         queue.opened_with = queue.live
         for entry in entries:
             attempts = shelf.attempts.pop(rank_of(entry), 0)
@@ -316,6 +323,12 @@ class Rebuild:
         for rank in ranks:
             queue.attempts[rank] = known[rank]
         queue.dedup.replayed(now_ns)
+
+
+def _by_id(columns: Columns) -> Iterable[Placed]:
+    ids = columns[ID]
+    grow = all(map(lt, ids, islice(ids, 1, None)))
+    return rows_of(columns) if grow else sorted(rows_of(columns), key=itemgetter(ID))
 
 
 def _due_of(shelf: Shelf, entry: Entry, now_ns: int) -> int:

@@ -38,7 +38,7 @@ class RichOrder(Standing):
             self._rate = None if policy.rate is None else Rate(policy.rate)
         if _arrangement(policy) == _arrangement(old):
             return
-        rows = [(0, entry) for entry in self._order if rank_of(entry) not in self._void]
+        rows = [(0, entry) for entry in self._in_order()]
         lined = self.keys.reset(policy.max_in_flight_per_key, policy.rate_per_key, fair=policy.fair)
         rows += [
             (self._line_due.get(rank_of(entry), 0), entry)
@@ -54,7 +54,9 @@ class RichOrder(Standing):
             rows += keyed
             self._delayed[:] = [row for row in self._delayed if not key_of(row[2])]
             heapify(self._delayed)
-        self._void.clear()
+        if self.stubs is not None:
+            rows = [(due_ns, self._held_whole(entry)) for due_ns, entry in rows]
+        self._forget_void()
         self._line_due.clear()
         self._paced.clear()
         self._order = self._make_order()
@@ -62,6 +64,11 @@ class RichOrder(Standing):
         self._index_all([*(entry for _, entry in rows), *self._overdue.values(), *late])
         for due_ns, entry in sorted(rows, key=lambda row: rank_of(row[1])):
             self._place(entry, due_ns)
+
+    def _held_whole(self, entry: Entry) -> Entry:
+        """The entry, or what was read of it; then it is no stub any more."""
+        stubs = self.stubs
+        return entry if stubs is None or stubs.lacks(entry) else stubs.take(entry)
 
     @property
     def prefetch(self) -> int:
@@ -111,12 +118,28 @@ class RichOrder(Standing):
         if due_ns:
             if rank_of(entry) in self._void:
                 self._order.discard({rank_of(entry)})
-                self._void.discard(rank_of(entry))
+                self._unvoid(rank_of(entry))
             self._delay(entry, due_ns)
         elif rank_of(entry) in self._void:
-            self._void.discard(rank_of(entry))  # it has its place yet: see `take_these`
+            # It has its place yet: see `take_these`.
+            if self._unvoid(rank_of(entry)) and self.stubs is not None:
+                self.stubs.filled[rank_of(entry)] = entry
         else:
             self._order.put_back(entry)
+
+    def _unvoid(self, rank: int) -> bool:
+        """A rank is void no more; whether the order has a stub of it."""
+        self._void.discard(rank)
+        stubs = self.stubs
+        if stubs is None or rank not in stubs.voided:
+            return False
+        stubs.voided.discard(rank)
+        return True
+
+    def _forget_void(self) -> None:
+        self._void.clear()
+        if self.stubs is not None:
+            self.stubs.voided.clear()
 
     def _stand(self, entry: Entry, due_ns: int) -> None:
         if due_ns:
@@ -166,7 +189,7 @@ class RichOrder(Standing):
 
         Their places in the order stay, void: given back at once, they stand there again.
         """
-        if len(entries) == 1 or self.index is not None:
+        if self.stubs is None and (len(entries) == 1 or self.index is not None):
             here = [entry for entry in entries if self._order.holds(entry)]
         else:
             ranks = set(map(rank_of, self._order.unordered()))
@@ -190,6 +213,8 @@ class RichOrder(Standing):
         if traits is not None and traits.key and self.keys.free_ns(traits.key) > now_ns:
             return False
         self._void.add(rank)
+        if self.stubs is not None and self.stubs.drop(rank):
+            self.stubs.voided.add(rank)
         self._go_out(entry, now_ns)
         return True
 
@@ -221,7 +246,7 @@ class RichOrder(Standing):
             entry = self._order.pop()
             traits = entry[4]
             if self._void and rank_of(entry) in self._void:
-                self._void.discard(rank_of(entry))
+                self._unvoid(rank_of(entry))
             elif traits is None:
                 return entry
             elif traits.expires_ns and traits.expires_ns <= now_ns:
@@ -230,8 +255,13 @@ class RichOrder(Standing):
             elif traits.key and self.keys.free_ns(traits.key) > now_ns:
                 self._delay(entry, self.keys.free_ns(traits.key))
                 self._paced.add(rank_of(entry))
-            else:
+            elif self.stubs is None:
                 return entry
+            elif self.stubs.lacks(entry):
+                self._order.put_back(entry)
+                return None
+            else:
+                return self.stubs.take(entry)
 
     def shed(self, least: int) -> tuple[Entry, int] | None:
         """One leaves that is late in turn, with its due time: what is delayed first.
@@ -274,7 +304,7 @@ class RichOrder(Standing):
             if rank not in self._void:
                 self._stand(entry, due_ns)
                 return
-            self._void.discard(rank)
+            self._unvoid(rank)
             self.keys.gone(key, rank)
 
     def remove(self, entries: list[Entry]) -> None:
@@ -284,6 +314,8 @@ class RichOrder(Standing):
             self.mortal.pop(rank, None)
             if self.index is not None:
                 self.index.remove(rank)
+            if self.stubs is not None:
+                self.stubs.drop(rank)
         ranks -= {rank for rank in ranks if self._overdue.pop(rank, None) is not None}
         late = {row[1] for row in self._delayed if row[1] in ranks}
         if late:
@@ -298,15 +330,15 @@ class RichOrder(Standing):
     def withdraw(self, ranks: set[int], *, again: bool) -> list[tuple[Entry, int]]:
         """Take those messages that wait, or are delayed, out of the order: each with its due time.
 
-        ``again``: they may come again under the same rank. Looks through all, unless there is an
-        index (and they do not come again).
+        Of some only the stub comes (see `stubs`). ``again``: they may come again under the same
+        rank. Looks through all, unless there is an index (and they do not come again).
         """
         due = ((rank, due_ns) for due_ns, rank, _ in self._delayed if rank in ranks)
         late = {rank: 0 if rank in self._paced else due_ns for rank, due_ns in due}
         if self.index is not None:
             here = [entry for rank in ranks if (entry := self.index.entry(rank)) is not None]
         else:
-            here = [entry for entry in self.unordered() if rank_of(entry) in ranks]
+            here = [entry for entry in self.known() if rank_of(entry) in ranks]
             here += [entry for _, rank, entry in self._delayed if rank in late]
         found = [
             (entry, late.get(rank_of(entry), self._line_due.get(rank_of(entry), 0)))
@@ -325,7 +357,7 @@ class RichOrder(Standing):
             self.keys.discard(self._void)
             for rank in self._void:
                 self._line_due.pop(rank, None)
-            self._void.clear()
+            self._forget_void()
 
     # time
 
@@ -359,7 +391,9 @@ class RichOrder(Standing):
         """Forget all that waits."""
         self.keys.clear()
         self._order = self._make_order()
-        self._void.clear()
+        self._forget_void()
+        if self.stubs is not None:
+            self.stubs.clear()
         self._line_due.clear()
         self._overdue.clear()
         self._paced.clear()

@@ -16,6 +16,7 @@ from posthouse.core.filters import Filter
 from posthouse.core.orders import rank_of
 from posthouse.core.queue import QueueState
 from posthouse.core.rich import RichOrder
+from posthouse.core.stubs import is_stub
 from posthouse.records import Entry
 
 SORT_STEP: Final = 10_000
@@ -47,7 +48,8 @@ def everything(queue: QueueState) -> tuple[list[Entry], Key]:
     entries, key = (rich.unordered(), rich.order_key) if rich is not None else standing(queue)
     if not queue.delayed:
         return entries, key
-    entries += [entry for _, _, entry in queue.delayed]
+    late = [entry for _, _, entry in queue.delayed]
+    entries += late if rich is None else rich.seen(late)
     return entries, rank_of if rich is None else key
 
 
@@ -114,8 +116,11 @@ def withdraw(
     if len(there) == len(entries):
         return [there[rank_of(entry)] for entry in entries]
     if queue.rich is not None:
+        # Not the entries that were in the order: these may be stubs, and are no more than those.
+        whole = {rank_of(entry): entry for entry in entries}
         found = there | {
-            rank_of(entry): (entry, due) for entry, due in queue.rich.withdraw(ranks, again=again)
+            (rank := rank_of(entry)): (whole[rank] if is_stub(entry) else entry, due)
+            for entry, due in queue.rich.withdraw(ranks, again=again)
         }
     else:
         found = there | _from_ready(queue, ranks)

@@ -22,12 +22,14 @@ from posthouse.core.pages import (
     ranges_of,
 )
 from posthouse.core.places import Columns, Placed, columns_of, placed, placed_all
-from posthouse.records import Entry
+from posthouse.core.stubs import stub_of
+from posthouse.records import Entry, Traits
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
 """Reads the messages of a page; blocks."""
 
 NOWHERE: Final = -1
+STUB: Final = -2
 UNKNOWN: Final = (1 << 64) - 1
 _JOIN_AT: Final = 50_000
 
@@ -137,10 +139,12 @@ class Shelf:
         pages: what waits and was not read.
         placed: what was read because something must be known of it, and stays on disk; in no
             order.
+        stubbed: the places of those ``entries`` that are stubs, in no order.
     """
 
     __slots__ = (
         "_join_at",
+        "_traits",
         "arriving",
         "attempts",
         "cuts",
@@ -150,6 +154,7 @@ class Shelf:
         "pages",
         "placed",
         "runs",
+        "stubbed",
     )
 
     def __init__(self) -> None:
@@ -162,7 +167,9 @@ class Shelf:
         self.arriving: list[Entry] = []
         self.pages: Pages | None = None
         self.placed: Columns = columns_of(())
+        self.stubbed: Columns = columns_of(())
         self._join_at = _JOIN_AT
+        self._traits: dict[Traits, Traits] = {}
 
     def forget(self, message_id: int, rank: int) -> None:
         """A message left, or moved: nothing is known of it here."""
@@ -195,9 +202,9 @@ class Shelf:
 
         ``carried``: for a segment, the ids that were carried on since they were put there, and
         since they were carried there. ``ranked``: what was carried with a rank. ``stays`` tells of
-        a message until when it is delayed (0: it is not), None where it has to be in memory, or
-        NOWHERE if there is a newer copy. ``plain_ns``: the time, where their traits alone tell that
-        of those without an ordering key.
+        a message until when it is delayed (0: it is not), None where it has to be in memory, STUB
+        where it has to be but for its body, or NOWHERE if there is a newer copy. ``plain_ns``: the
+        time, where their traits alone tell that of those without an ordering key.
         """
         cuts = joined(self.cuts)
         starts = [first for first, _ in cuts]
@@ -252,15 +259,28 @@ class Shelf:
             return
         at = 0
         rows: list[Placed] = []
+        stubbed: list[Placed] = []
         for run in runs:
             for entry in entries[at : at + run[1]]:
                 due_ns = stays(entry)
                 if due_ns is None:
                     self.entries.append(entry)
+                elif due_ns == STUB:
+                    self.entries.append(self._shared(stub_of(entry)))
+                    stubbed.append(placed(entry, 0, page.segment, run))
                 elif due_ns != NOWHERE:
                     rows.append(placed(entry, due_ns, page.segment, run))
             at += run[1]
         self._note(columns_of(rows))
+        for column, more in zip(self.stubbed, columns_of(stubbed), strict=True):
+            column.extend(more)
+
+    def _shared(self, entry: Entry) -> Entry:
+        """The same, with the traits of an earlier message where they are equal."""
+        traits = entry[4]
+        if traits is None or traits.dedup:
+            return entry
+        return (*entry[:4], self._traits.setdefault(traits, traits))
 
     def _note(self, columns: Columns) -> None:
         for column, more in zip(self.placed, columns, strict=True):

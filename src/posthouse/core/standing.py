@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from heapq import merge
+from heapq import heappop, heappush, merge
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -14,7 +14,9 @@ from posthouse.core.filters import Subject
 from posthouse.core.index import Index, KnownOrder
 from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
-from posthouse.core.orders import Order, make_order, rank_of
+from posthouse.core.orders import Order, key_of, make_order, rank_of
+from posthouse.core.places import Placed
+from posthouse.core.stubs import Stubs, is_stub
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -26,6 +28,8 @@ _IDLE_KEYS: Final = 4096
 class Standing:
     """All that waits in memory. ``delayed`` is the queue's heap of (due_ns, rank, entry).
 
+    Of what is a stub (see `stubs`) those who look see only what was read; `known` has all.
+
     Attributes:
         horizon: only what has a lower order key may be taken: the next is on disk (see `cold`).
         expiries: a heap of (expires_ns, rank); some of them left before their time.
@@ -33,6 +37,7 @@ class Standing:
         mortal: what waits and has a time to live, by rank.
         out: how many are out.
         index: all that waits or is delayed, by the fields that the policy names; or None.
+        stubs: what is to be read before it is taken; None: there never was any.
     """
 
     __slots__ = (
@@ -54,6 +59,7 @@ class Standing:
         "keys",
         "mortal",
         "out",
+        "stubs",
     )
 
     def __init__(
@@ -82,6 +88,7 @@ class Standing:
         self.horizon: int | None = None
         self.mortal: dict[int, Entry] = {}
         self.out = out
+        self.stubs: Stubs | None = None
 
     def _make_order(self) -> Order:
         """An empty order, and the indexes empty, as the policy says."""
@@ -111,13 +118,28 @@ class Standing:
         """Messages that may be taken, but for the limits, and those in lines."""
         return len(self._order) + self.keys.lined - len(self._void) + len(self._overdue)
 
-    def entries(self) -> Iterator[Entry]:
-        """All that waits: what is overdue, then what stands in order, then the lines."""
+    def known(self) -> Iterator[Entry]:
+        """All that waits: what is overdue, then what stands in order, then the lines.
+
+        Of some only the stub (see `stubs`).
+        """
         yield from list(self._overdue.values())
-        void = self._void
-        yield from (entry for entry in self._order if rank_of(entry) not in void)
+        yield from self._in_order()
         if self.keys.lined:
-            yield from sorted(self._lined(), key=rank_of)
+            void = self._void
+            lined = [entry for entry in self.keys.entries() if rank_of(entry) not in void]
+            yield from sorted(lined, key=rank_of)
+
+    def _in_order(self) -> Iterator[Entry]:
+        void = self._void
+        return (entry for entry in self._order if rank_of(entry) not in void)
+
+    def entries(self) -> Iterator[Entry]:
+        """The same without what has to be read."""
+        stubs = self.stubs
+        if stubs is None:
+            return self.known()
+        return (whole for entry in self.known() if (whole := stubs.whole(entry)) is not None)
 
     def _lined(self) -> list[Entry]:
         return self.there(self.keys.entries())
@@ -126,18 +148,21 @@ class Standing:
         """All that waits, as it comes."""
         return [*self.standing(), *self._lined(), *self._overdue.values()]
 
+    def lined(self) -> list[Entry]:
+        """All that is in lines, as it comes; of some only the stub, and some have left."""
+        return self.keys.entries()
+
     def due_of(self, entry: Entry) -> int:
         """From when on a message that waits in its key's line may be taken; 0: at once."""
         return self._line_due.get(rank_of(entry), 0)
 
     def standing(self) -> list[Entry]:
         """What may be taken, but for the limits, as it comes; `order_key` puts it in order."""
-        return self.there(self._order.unordered()) if self._void else self._order.unordered()
+        return self.there(self._order.unordered())
 
     def next_standing(self, most: int) -> list[Entry]:
         """The first of them, in order."""
-        void = self._void
-        return list(islice((e for e in self._order if rank_of(e) not in void), most))
+        return self.seen(list(islice(self._in_order(), most)))
 
     @property
     def order_key(self) -> Callable[[Entry], int] | None:
@@ -145,19 +170,79 @@ class Standing:
         return self._order.key
 
     def oldest_first(self) -> Iterator[Entry]:
-        """All that waits, by age; where that is the order anyway, at no cost for the rest."""
+        """All that is `known`, by age; where that is the order anyway, at no cost for the rest."""
         if self._policy.order == "fifo" and not self._policy.fair:
             parts = [list(self._overdue.values()), self.keys.entries()]
             lists = [iter(sorted(part, key=rank_of)) for part in parts]
             found = merge(iter(self._order), *lists, key=rank_of)
             return (entry for entry in found if rank_of(entry) not in self._void)
-        return iter(sorted(self.entries(), key=rank_of))
+        return iter(sorted(self.known(), key=rank_of))
 
     def there(self, entries: list[Entry]) -> list[Entry]:
-        """Those of these that have not left."""
-        return [each for each in entries if rank_of(each) not in self._void]
+        """Those of these that have not left, as they are `seen`."""
+        if self._void:
+            entries = [each for each in entries if rank_of(each) not in self._void]
+        return self.seen(entries)
+
+    def seen(self, entries: list[Entry]) -> list[Entry]:
+        """These without what has to be read."""
+        stubs = self.stubs
+        if stubs is None:
+            return entries
+        return [whole for entry in entries if (whole := stubs.whole(entry)) is not None]
 
     def part(self, at: int, most: int) -> list[Entry]:
         """Some of what stands: see `Order.part`; with ``at`` 0 also what is overdue."""
         overdue = () if at else self._overdue.values()
         return [*overdue, *self.there(self._order.part(at, most))]
+
+    # what has to be read
+
+    def lacks(self, most: int = 1) -> bool:
+        """Whether one of the first ``most`` that stand has to be read."""
+        stubs = self.stubs
+        if stubs is None or not stubs.count:
+            return False
+        return any(map(stubs.lacks, islice(self._in_order(), most)))
+
+    @property
+    def running_low(self) -> bool:
+        """Whether most of what was read has been taken."""
+        stubs = self.stubs
+        return stubs is not None and stubs.count > 0 and len(stubs.filled) <= stubs.look_at
+
+    def missing(self, most: int, most_bytes: int, at_once: int) -> list[Placed]:
+        """What is to be read next, if so many are taken at once: up to ``most``."""
+        stubs = self.stubs
+        if stubs is None or not stubs.count:
+            return []
+        stubs.look_at = len(stubs.filled) * 3 // 4 - 1
+        found: list[Placed] = []
+        for entry in islice(self._likely(most, max(at_once, self.out)), 2 * most):
+            row = stubs.get(rank_of(entry)) if is_stub(entry) else None
+            if row is not None:
+                most_bytes -= row.size_bytes
+                if found and (most_bytes < 0 or len(found) >= most):
+                    break
+                found.append(row)
+        return found
+
+    def _likely(self, most: int, at_once: int) -> Iterator[Entry]:
+        """In which order messages will be taken, if what is out is settled soon.
+
+        ``at_once`` are out at a time; then the next of their lines stand. The first ``most`` that
+        stand are looked at.
+        """
+        order = self._order.key or rank_of
+        # In order, so it is a heap.
+        heap = [(order(entry), entry) for entry in islice(self._in_order(), most)]
+        lines: dict[str, Iterator[Entry]] = {}
+        while heap:
+            out = [heappop(heap)[1] for _ in range(min(at_once, len(heap)))]
+            yield from out
+            for key in filter(None, map(key_of, out)):
+                if key not in lines:
+                    lines[key] = self.keys.line_of(key)
+                following = next(lines[key], None)
+                if following is not None:
+                    heappush(heap, (order(following), following))

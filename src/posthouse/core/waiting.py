@@ -66,6 +66,10 @@ class Waiting(Outside):
         waiting = len(self.ready) + len(self.returned) if rich is None else rich.waiting()
         return waiting if self.pages is None and self.cold is None else waiting + self.outside
 
+    def _known(self) -> list[Entry]:
+        """`entries`, and of what is to be read the stub (see `stubs`)."""
+        return self.entries() if self.rich is None else list(self.rich.known())
+
     def entries(self) -> list[Entry]:
         """All that waits in memory (not what is delayed), the next one first."""
         if self.rich is not None:
@@ -77,7 +81,7 @@ class Waiting(Outside):
 
     def oldest_id(self) -> int:
         """The lowest id of what waits; 0 if nothing does."""
-        ids = [entry[0] for entry in self.entries()]
+        ids = [entry[0] for entry in self._known()]
         if self.pages is not None:
             ids.append(self.pages.first)
         if self.cold is not None and self.cold.waiting:
@@ -92,6 +96,9 @@ class Waiting(Outside):
             if outside is not None:
                 held -= outside.size_bytes
                 live -= outside.count
+        if self.cold is not None:
+            held -= self.cold.stubs.size_bytes
+            live -= self.cold.stubs.count
         moved = MOVED_BYTES * min(live, self.moved_in)
         return held + moved + live * (ENTRY_BYTES if self.rich is None else RICH_BYTES)
 
@@ -214,7 +221,7 @@ class Waiting(Outside):
     def clear(self) -> list[Entry]:
         """Take out everything that waits in memory or is delayed."""
         delayed = [entry for _, _, entry in self.delayed]
-        entries = [*self.entries(), *delayed]
+        entries = [*self._known(), *delayed]
         self.delayed.clear()
         if self.rich is not None:
             self.rich.clear()

@@ -49,7 +49,7 @@ class DeepPort(PortBase):
         if state.pages is not None:
             pages = list(reversed(state.pages)) if backwards else list(state.pages)
             found.append(self._paged(pages, key, start))
-        if state.cold is not None and state.cold.count:
+        if state.cold is not None and (state.cold.count or state.cold.stubs.count):
             ranks = set(map(rank_of, known))
             found.append(self._placed(key, start, delayed=delayed, ranks=ranks))
         return found
@@ -162,11 +162,25 @@ class DeepPort(PortBase):
             left -= page.count
         return entries
 
+    async def _whole(self, entries: list[Entry]) -> list[Entry]:
+        """These messages, of some of which only the stub is known; without what left meanwhile."""
+        cold = self._state.cold
+        stubs = None if cold is None else cold.stubs
+        if stubs is None:
+            return entries
+        rows = [stubs.get(rank_of(entry)) for entry in entries if stubs.lacks(entry)]
+        found = {rank_of(entry): entry for each in entries if (entry := stubs.whole(each))}
+        if rows:
+            read = await self._read_placed([row for row in rows if row is not None])
+            found |= {rank_of(entry): entry for entry in read}
+        return [found[rank] for entry in entries if (rank := rank_of(entry)) in found]
+
     async def _bring_in(self, most: int) -> None:
         """Read until so many are in memory, or all that wait."""
         state, pager = self._state, self._engine.pager
-        while pager is not None and state.rich is not None and state.outside:
-            if state.rich.stands >= most and not state.dry:
+        while pager is not None and (rich := state.rich) is not None:
+            lacks = rich.lacks(most)
+            if not lacks and (not state.outside or (rich.stands >= most and not state.dry)):
                 return
             pager.ahead(self._lane, low=most)
             arrival = pager.arrival(self._lane)

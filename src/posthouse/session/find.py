@@ -351,14 +351,22 @@ class FindPort(DeepPort):
             yield chosen, selecting.order_key(state), []
             return
         # The head first: most of the time that is enough, and no copy of the rest is made.
-        on_disk = state.outside > 0
+        on_disk = state.outside > 0 or self._has_stubs
         if not on_disk or (state.rich is None and not state.dry and not state.returned):
             head = selecting.next_standing(state, SCAN_MESSAGES)
             yield head, None, []
             if len(head) < SCAN_MESSAGES and not on_disk:
                 return
         entries, key = selecting.standing(state)
-        yield entries, key, self._on_disk(key or rank_of, delayed=False, known=entries)
+        # What is in its key's line cannot be taken: it need not be read.
+        lined = state.rich.lined() if state.rich is not None and self._has_stubs else []
+        known = [*entries, *lined]
+        yield entries, key, self._on_disk(key or rank_of, delayed=False, known=known)
+
+    @property
+    def _has_stubs(self) -> bool:
+        cold = self._state.cold
+        return cold is not None and cold.stubs.count > 0
 
     def _take_of(
         self, entries: list[Entry], most_bytes: int, lease_ns: int

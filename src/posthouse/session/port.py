@@ -61,7 +61,7 @@ class Port(PutPort, TakePort, SettlePort, FindPort):
             entries += await self._next_on_disk(most - len(state.ready))
             entries.sort(key=rank_of)
         else:
-            entries = list(islice(state.rich.entries(), most))
+            entries = await self._whole(list(islice(state.rich.known(), most)))
             if state.outside:
                 entries += await self._next_on_disk(most)
                 entries.sort(key=selecting.order_key(state))
