@@ -284,7 +284,10 @@ def _resume(
     catalog: list[Record] = [Opened(recovered.epoch, 0), *log.catalog.records()]
     content = sum(FRAME_HEADER_BYTES + len(frame.payload) for frame in frames)
     least = SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES + len(encode_payload(catalog)) + content
-    spare = _take_spare(log, first_size(log.options), least)
+    wanted = first_size(log.options)
+    if 2 * least > wanted:
+        wanted += least  # for what the program says first: declarations cannot wait for room
+    spare = _take_spare(log, wanted, least)
     log.disk.begin(spare, header, catalog, log.oldest, frames)
     log.live.newest = header.number
 
