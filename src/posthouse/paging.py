@@ -58,6 +58,7 @@ class Pager:
         # Queues that are read for, and who waits for that.
         self.on_load: Callable[[Lane], None] = lambda lane: None
         self._loading: dict[int, list[asyncio.Future[None]]] = {}
+        self._fresh: set[int] = set()  # what was read for somebody who did not go on yet
 
     @property
     def share_bytes(self) -> int:
@@ -88,6 +89,10 @@ class Pager:
         if lane.getters and self._cache_bytes:
             return True
         return not self.crowded(state)
+
+    def busy(self, number: int) -> bool:
+        """Whether something is read for the queue, or was, for who has not seen it yet."""
+        return number in self._loading or number in self._fresh
 
     def crowded(self, state: QueueState) -> bool:
         """Whether the queue holds more than its share, and all of them more than the cache."""
@@ -210,6 +215,7 @@ class Pager:
         if cold is None or cold.soonest_ns > now_ns or cold.expiring:
             return False
         if state.number in self._loading:
+            cold.expiring = True  # it is looked at again when that has come, and not before
             return False
         rows = cold.expiring_by(now_ns + EXPIRE_AHEAD_NS, most)
         if not rows:
@@ -300,9 +306,13 @@ class Pager:
             lane.wake_getters(count)
 
     def _wake(self, lane: Lane) -> None:
-        for waiter in self._loading.pop(lane.state.number, ()):
+        number = lane.state.number
+        for waiter in self._loading.pop(number, ()):
             if not waiter.done():
                 waiter.set_result(None)
+        self._fresh.add(number)
+        # Behind the steps of those who waited.
+        lane.loop.call_soon(self._fresh.discard, number)
 
 
 def _jobs_of(rows: list[Placed]) -> list[tuple[int, list[Run]]]:

@@ -55,7 +55,8 @@ class Spiller:
         """A group is durable: see whether anything has to leave."""
         if self.touched:
             for queue in [*self.touched.values()]:
-                if queue.number not in self._writing:
+                # What is read for a taker would leave before he sees it, and be read again.
+                if queue.number not in self._writing and not self._pager.busy(queue.number):
                     del self.touched[queue.number]
                     self._relieve(queue)
 
