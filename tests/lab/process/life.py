@@ -260,9 +260,9 @@ class Life:
             self._say("iterating", queue.name, 1)
             try:
                 # What waits now is set aside at the first step: none of these has to wait, but
-                # where a key, a limit or its age holds it up.
+                # where a key, a limit or its age holds it up, or it left meanwhile.
                 for _ in range(min(most, queue.qsize())):
-                    async with asyncio.timeout(WAIT_S if self._rich else None):
+                    async with asyncio.timeout(WAIT_S):
                         self._got(await anext(iterator))
             finally:
                 await iterator.aclose()
