@@ -10,7 +10,7 @@ from posthouse.link.call import AGAIN, Call
 from posthouse.wire.requests import PutEach
 
 MOST_RUN: Final = 5_000
-MOST_RUN_BYTES: Final = 128 * 1024
+MOST_RUN_BYTES: Final = 1024 * 1024
 """When so much is to be said, it is: the server then works on it while the program goes on."""
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger("posthouse.server")
 TICK_S = 1.0
 BACKLOG = 1024
 RECALL_S = 1.0
-INLINE_BYTES = 32 * 1024
+INLINE_BYTES = 128 * 1024
 """Larger commits are written beside the loop: it has other clients to serve meanwhile."""
 LEAVING = "the server is shutting down; try again later"
 
