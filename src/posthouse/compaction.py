@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from posthouse.core.carrying import Row, carried, parts_in_memory
 from posthouse.core.cold import Cold
@@ -27,7 +27,7 @@ from posthouse.journal.format import PUT_OVERHEAD_BYTES
 from posthouse.journal.group import Group
 from posthouse.journal.rounds import Rounds, Usage
 from posthouse.lane import Lane
-from posthouse.paging import Pager
+from posthouse.paging import Pager, read_into
 from posthouse.records import Entry, Put, Record
 
 STEP_MESSAGES: Final = 1_000
@@ -41,7 +41,6 @@ RETURNED_BYTES: Final = 24
 MESSAGE_BYTES: Final = 32
 """About what a message takes in the log beyond its body and headers."""
 
-T = TypeVar("T")
 
 logger = logging.getLogger("posthouse.log")
 
@@ -226,7 +225,7 @@ class Compactor:
         if page.loaded is not None or not page.count:
             return []
         arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
-        self._pager.fetch(number, [page], partial(_arrived, arrived))
+        self._pager.fetch(number, [page], read_into(arrived))
         try:
             return (await arrived)[0]
         except (PosthouseError, OSError) as error:
@@ -238,7 +237,7 @@ class Compactor:
         if not rows:
             return []
         arrived: asyncio.Future[list[Entry]] = self._loop.create_future()
-        self._pager.fetch_placed(number, rows, partial(_arrived, arrived))
+        self._pager.fetch_placed(number, rows, read_into(arrived))
         try:
             return await arrived
         except (PosthouseError, OSError) as error:
@@ -270,15 +269,6 @@ def _bytes_of(entries: list[Entry]) -> int:
     return size_bound(Put(0, 0, 0, entries, True)) + (PUT_OVERHEAD_BYTES + RETURNED_BYTES) * len(
         entries
     )
-
-
-def _arrived(arrived: asyncio.Future[T], found: T | None, error: BaseException | None) -> None:
-    if arrived.done():
-        return
-    if found is not None:
-        arrived.set_result(found)
-    else:
-        arrived.set_exception(error or OSError("the writer returned nothing"))
 
 
 def _within_bytes(rows: list[Placed], most_bytes: int) -> list[Placed]:

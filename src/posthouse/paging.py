@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby, islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page, Run
 from posthouse.core.places import Placed, by_place
@@ -36,6 +36,8 @@ back: few large reads (of up to `PAGE_BYTES`) cost much less than many small one
 """
 EXPIRE_AHEAD_NS: Final = NANOSECONDS
 """What outlives its time within so long is read together."""
+
+T = TypeVar("T")
 
 Found: TypeAlias = "list[list[Entry]] | None"
 
@@ -313,6 +315,20 @@ class Pager:
         self._fresh.add(number)
         # Behind the steps of those who waited.
         lane.loop.call_soon(self._fresh.discard, number)
+
+
+def read_into(arrived: asyncio.Future[T]) -> Callable[[T | None, BaseException | None], None]:
+    """What is called when something was read (see `Pager.fetch`): the future is done with it."""
+
+    def done(found: T | None, error: BaseException | None) -> None:
+        if arrived.done():
+            return
+        if found is not None:
+            arrived.set_result(found)
+        else:
+            arrived.set_exception(error or OSError("the writer returned nothing"))
+
+    return done
 
 
 def _jobs_of(rows: list[Placed]) -> list[tuple[int, list[Run]]]:

@@ -74,19 +74,19 @@ def u64_column(data: bytes) -> array[int]:
     Raises:
         BadRecord: it is not a whole number of them.
     """
-    if len(data) % 8:
-        raise BadRecord("a column is cut short")
-    column = array("Q", data)
-    if _SWAP:
-        column.byteswap()
-    return column
+    return _column("Q", data)
 
 
 def u32_column(data: bytes) -> array[int]:
     """The same of u32 numbers. Raises: as `u64_column`."""
-    if len(data) % 4:
+    return _column("I", data)
+
+
+def _column(typecode: str, data: bytes) -> array[int]:
+    column = array(typecode)
+    if len(data) % column.itemsize:
         raise BadRecord("a column is cut short")
-    column = array("I", data)
+    column.frombytes(data)
     if _SWAP:
         column.byteswap()
     return column

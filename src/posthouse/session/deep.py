@@ -15,6 +15,7 @@ from posthouse.core.orders import rank_of
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page
 from posthouse.core.places import Placed
 from posthouse.errors import LogDamaged
+from posthouse.paging import read_into
 from posthouse.records import Entry, Traits
 from posthouse.session.base import PortBase
 
@@ -123,7 +124,7 @@ class DeepPort(PortBase):
             await self._pause()
             return found
         arrived: asyncio.Future[list[Entry]] = self._loop.create_future()
-        pager.fetch_placed(state.number, here, _into(arrived))
+        pager.fetch_placed(state.number, here, read_into(arrived))
         try:
             return found + await arrived
         except (LogDamaged, OSError):
@@ -137,7 +138,7 @@ class DeepPort(PortBase):
             await self._pause()
             return page.loaded or []
         arrived: asyncio.Future[list[list[Entry]]] = self._loop.create_future()
-        pager.fetch(self._state.number, [page], _into(arrived))
+        pager.fetch(self._state.number, [page], read_into(arrived))
         try:
             return (await arrived)[0]
         except (LogDamaged, OSError):
@@ -192,20 +193,6 @@ class DeepPort(PortBase):
     async def _pause(self) -> None:
         await asyncio.sleep(0)
         self._check_stopped()
-
-
-def _into(arrived: asyncio.Future[Any]) -> Callable[[Any, BaseException | None], None]:
-    """What is called when something was read: the future is done with it."""
-
-    def done(found: Any, error: BaseException | None) -> None:
-        if arrived.done():
-            return
-        if found is not None:
-            arrived.set_result(found)
-        else:
-            arrived.set_exception(error or OSError("the writer returned nothing"))
-
-    return done
 
 
 def _reaches(page: Page, key: Key, start: Any) -> bool:
