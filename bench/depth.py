@@ -37,13 +37,14 @@ KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "ttl": lambda batch: {"ttl": 86_400 + batch},
     "delay": lambda batch: {"delay": 3_600 + batch * 7919 % 1_000},
     "key": lambda batch: {"key": f"customer-{batch % 1_000}"},
+    "fair": lambda batch: {"key": f"tenant-{batch % 1_000}"} if batch % 2 else {},
 }
 """Options of a batch's messages, by kind."""
 
 
 def _queue(broker: posthouse.Broker, kind: str) -> posthouse.Queue[Any]:
     order: Any = "priority" if kind == "priority" else "fifo"
-    return broker.queue("deep", max_bytes=1 << 40, order=order)
+    return broker.queue("deep", max_bytes=1 << 40, order=order, fair=kind == "fair")
 
 
 async def fill(queue: posthouse.Queue[Any], count: int, kind: str = "plain") -> None:
@@ -184,8 +185,10 @@ def _resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-async def _fill_and_tell(directory: str, count: int, seconds: float, kind: str) -> None:
-    async with posthouse.open(directory) as broker:
+async def _fill_and_tell(
+    directory: str, count: int, seconds: float, kind: str, cache: dict[str, Any]
+) -> None:
+    async with posthouse.open(directory, **cache) as broker:
         before = _resident_bytes()
         queue = _queue(broker, kind)
         began = perf_counter()
@@ -198,10 +201,10 @@ async def _fill_and_tell(directory: str, count: int, seconds: float, kind: str) 
         print(f"batches of {BATCH} with that backlog: {rate:,.0f} messages/s")
 
 
-async def _open_and_tell(directory: str, kind: str) -> None:
+async def _open_and_tell(directory: str, kind: str, cache: dict[str, Any]) -> None:
     before = _resident_bytes()
     began = perf_counter()
-    async with posthouse.open(directory) as broker:
+    async with posthouse.open(directory, **cache) as broker:
         opened = perf_counter() - began
         queue = _queue(broker, kind)
         if kind == "delay":
@@ -220,22 +223,27 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=10_000_000)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--kind", choices=list(KINDS), default="plain", help="of the backlog")
+    parser.add_argument("--cache-bytes", type=int, help="of the broker; its default if not given")
     parser.add_argument("--dir", type=Path, default=DATA, help="where to put data")
     parser.add_argument("--open", metavar="DIRECTORY", help="open this log and report")
     parser.add_argument("--fill", metavar="DIRECTORY", help="fill this directory and report")
     args = parser.parse_args()
+    cache: dict[str, Any] = {} if args.cache_bytes is None else {"cache_bytes": args.cache_bytes}
     factory = loop_factory("uvloop")
     with asyncio.Runner(loop_factory=factory) as runner:
         if args.open:
-            runner.run(_open_and_tell(args.open, args.kind))
+            runner.run(_open_and_tell(args.open, args.kind, cache))
             return 0
         if args.fill:
-            runner.run(_fill_and_tell(args.fill, args.messages, args.seconds, args.kind))
+            work = _fill_and_tell(args.fill, args.messages, args.seconds, args.kind, cache)
+            runner.run(work)
             return 0
     with fresh_directory(args.dir) as directory:
         again = [sys.executable, "-m", "bench.depth"]
         size = ["--messages", str(args.messages), "--seconds", str(args.seconds)]
         kind = ["--kind", args.kind]
+        if cache:
+            kind += ["--cache-bytes", str(args.cache_bytes)]
         for step in (["--fill", str(directory), *size, *kind], ["--open", str(directory), *kind]):
             if subprocess.run([*again, *step], check=False).returncode:
                 return 1

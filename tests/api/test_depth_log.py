@@ -63,3 +63,24 @@ class TestLogOutOfMemory(_OnLog):
         await first.ack()
         assert (await queue.get()).body == b"3"
         await broker.close()
+
+    async def test_a_fair_queue_takes_turns_with_its_bodies_on_disk_and_after_a_reopen(
+        self,
+    ) -> None:
+        broker = await self.open_broker()
+        queue = broker.queue("q", fair=True)
+        for number in range(400):
+            key = ("a", "b", "c", None)[number // 100]
+            await queue.put(b"%d" % number, key=key, headers={"n": str(number)})
+        assert await queue.find("headers.n == '399'").delete() == 1
+        bodies = []
+        for taken in (200, 199):
+            for _ in range(taken):
+                message = await queue.get()
+                bodies.append(int(message.body))
+                await message.ack()
+            broker = await self.reopen(broker)
+            queue = broker.queue("q", fair=True)
+        assert bodies == [n + 100 * turn for n in range(100) for turn in range(4)][:399]
+        assert (await queue.stats()).size_bytes == 0
+        await broker.close()

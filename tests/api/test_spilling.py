@@ -73,14 +73,17 @@ async def test_what_was_put_off_is_on_disk_and_keeps_its_attempts(tmp_path: Path
         assert [(m.raw, m.attempts) for m in taken] == [(body, 2) for body in bodies[: len(taken)]]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(20))
 async def test_what_is_found_again_is_what_was_there(tmp_path: Path, seed: int) -> None:
     rng = Random(seed)
+    order: Any = rng.choice(["fifo", "priority", "lifo", "fair", "fair"])
+    keys = rng.choice([(None,), (None, None, None, "a", "b")])
     async with posthouse.open(str(tmp_path), **TINY) as broker:
-        queue = broker.queue("q", order=rng.choice(["fifo", "priority", "lifo"]))
+        fair = order == "fair"
+        queue = broker.queue("q", fair=fair, order="fifo" if fair else order)
         dead = broker.queue("q.dead")
         for _ in range(40):
-            await _something(rng, queue, dead)
+            await _something(rng, queue, dead, keys)
         await _quiet(broker)
         image = image_of(tmp_path)
         options = LogOptions(segment_bytes=SEGMENT)
@@ -88,10 +91,16 @@ async def test_what_is_found_again_is_what_was_there(tmp_path: Path, seed: int) 
         assert rebuilt(image, options, now_ns).state == replayed(image, options, now_ns).state
 
 
-async def _something(rng: Random, queue: posthouse.Queue[Any], dead: posthouse.Queue[Any]) -> None:
+async def _something(
+    rng: Random,
+    queue: posthouse.Queue[Any],
+    dead: posthouse.Queue[Any],
+    keys: tuple[str | None, ...],
+) -> None:
     at = rng.random()
     if at < 0.4:
-        await queue.put_many([rng.randbytes(50)] * rng.randrange(1, 30))
+        bodies = [rng.randbytes(50)] * rng.randrange(1, 30)
+        await queue.put_many(bodies, key=rng.choice(keys))
         return
     if at < 0.5:
         await dead.redrive(rng.randrange(1, 20))

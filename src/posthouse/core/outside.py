@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Final
 
@@ -17,11 +18,13 @@ from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Page, Pages, Run
 from posthouse.core.places import Placed
 from posthouse.core.rich import RichOrder
 from posthouse.core.standing import Look
-from posthouse.core.stubs import Stubs
+from posthouse.core.stubs import Stubs, may_be_stub
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
 _HEADERS: Final = itemgetter(3)
+FAIR_PAGES: Final = 8
+"""So many pages' worth of messages of a fair queue are read together, within a page's bytes."""
 
 
 class Outside:
@@ -124,8 +127,16 @@ class Outside:
     @property
     def keeps_cold(self) -> bool:
         """Whether messages that are more than first in, first out may stay on disk."""
-        # A fair order is one of keys, and an index knows what is in every body.
+        # A fair order is one of keys (see `keeps_stubs`), an index knows what is in every body.
         return not self.policy.fair and (not self.policy.index or self.look is None)
+
+    @property
+    def keeps_stubs(self) -> bool:
+        """Whether messages that stand in the order, or in a line, may leave their bodies on disk.
+
+        All those of a fair queue, else those with a key.
+        """
+        return not self.policy.index or self.look is None
 
     @property
     def keeps_pages(self) -> bool:
@@ -147,12 +158,12 @@ class Outside:
         return self.keeps_cold and (first[4] is None or not first[4].key)
 
     def may_stub(self, entries: list[Entry]) -> bool:
-        """The same for messages with a key: their bodies stay on disk (see `stubs`)."""
-        if not self.keeps_cold or not entries[0][4] or not entries[0][4].key:
+        """The same for messages with a key, or a turn: their bodies stay on disk (see `stubs`)."""
+        if not self.keeps_stubs:
             return False
-        takes = Stubs().takes if self.cold is None else self.cold.stubs.takes
+        takes = partial(may_be_stub, fair=self.policy.fair)
         traits = entries[0][4]
-        return all(entry[4] is traits or takes(entry) for entry in entries) and takes(entries[0])
+        return takes(entries[0]) and all(entry[4] is traits or takes(entry) for entry in entries)
 
     def page_out(
         self, segment: int, run: Run, size_bytes: int, read: Callable[[Page], list[Entry]]
@@ -176,11 +187,13 @@ class Outside:
         for stub in self.stubs_for(read).add(entries, segment, run):
             rich.arrive(stub, 0)
 
-    def stubs_for(self, read: ReadPlaced) -> Stubs:
-        """Where the bodies of messages with a key may stay on disk."""
-        stubs = self.cold_for(read).stubs
-        self.enrich().stubs = stubs
-        return stubs
+    def stubs_for(self, read: ReadPlaced, found: Stubs | None = None) -> Stubs:
+        """Where the bodies of messages with a key may stay on disk; ``found`` by recovery."""
+        cold = self.cold_for(read)
+        if found is not None:
+            cold.stubs = found
+        self.enrich().stubs = cold.stubs
+        return cold.stubs
 
     def cold_for(self, read: ReadPlaced) -> Cold:
         """Where messages may stay on disk that are more than first in, first out."""
@@ -242,7 +255,11 @@ class Outside:
 
     def next_stubs(self, at_once: int) -> list[Placed]:
         """The stubs that are to be read next, where so many messages are taken at once."""
-        return [] if self.rich is None else self.rich.missing(PAGE_MESSAGES, PAGE_BYTES, at_once)
+        if self.rich is None:
+            return []
+        # Those who take turns seldom stand side by side on disk: more of each line at a time.
+        most = PAGE_MESSAGES * (FAIR_PAGES if self.policy.fair else 1)
+        return self.rich.missing(most, PAGE_BYTES, at_once)
 
     def read_next(self) -> bool:
         """Read what comes next here and now; False if all is in memory. Blocks."""
@@ -266,13 +283,13 @@ class Outside:
             return self._read([] if pages is None else pages.head)
         return self._read(cold.oldest())
 
-    def read_all(self) -> None:
-        """Read everything, what is delayed too. Blocks."""
+    def read_all(self, *, stubs: bool = True) -> None:
+        """Read everything, what is delayed too, and what is in the order already. Blocks."""
         while self.read_next():
             pass
         if self.cold is not None and self.cold.delayed:
             self._read(list(self.cold.delayed))
-        for rows in () if self.cold is None else self.cold.stubs.parts():
+        for rows in self.cold.stubs.parts() if stubs and self.cold is not None else ():
             self._read(rows)
 
     def read_pages(self) -> None:
@@ -282,7 +299,7 @@ class Outside:
     def arrange(self) -> None:
         """The policy has changed, of a queue that is `rich`."""
         if not self.keeps_cold:
-            self.read_all()
+            self.read_all(stubs=not self.keeps_stubs)
         elif not self.keeps_pages:
             self.read_pages()
         if self.cold is not None:

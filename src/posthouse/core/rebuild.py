@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import groupby, islice
-from operator import itemgetter, lt
+from itertools import groupby
 from typing import Final, TypeAlias
 
 from posthouse.core.cold import ReadPlaced
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page, Range, joined, ranges_of
-from posthouse.core.places import ID, RANK, Columns, Placed, by_place, rows_of
+from posthouse.core.places import RANK, Placed, by_place
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import bury_exhausted
 from posthouse.core.shelves import NOWHERE, STUB, Runs, Shelf, within
@@ -234,12 +233,13 @@ class Rebuild:
             shelf.entries += found
         for number, shelf in self._shelves.items():
             queue = self._queue(number)
+            stays = partial(self._stays, queue, shelf, now_ns)
             if not queue.keeps_pages and (queue.rich is not None or shelf.enriches()):
-                shelf.read_all()
+                shelf.read_all(stays)
             if shelf.placed[0]:
                 queue.cold_for(_reader(partial(read, number))).take_in(shelf.placed)
-            if shelf.stubbed[0]:
-                queue.stubs_for(_reader(partial(read, number))).load(_by_id(shelf.stubbed))
+            if shelf.stubs.count:
+                queue.stubs_for(_reader(partial(read, number)), shelf.stubs)
 
     @staticmethod
     def _spent(queue: QueueState, shelf: Shelf, rank: int) -> bool:
@@ -253,11 +253,11 @@ class Rebuild:
         rank = rank_of(entry)
         if entry[0] in self._ranked and rank != self._ranks.get(entry[0]):
             return NOWHERE  # it was carried again, after it had moved
-        if not queue.keeps_cold or entry[0] in self._moved or self._spent(queue, shelf, rank):
+        if not queue.keeps_stubs or entry[0] in self._moved or self._spent(queue, shelf, rank):
             return None
         due_ns = _due_of(shelf, entry, now_ns)
-        if traits is not None and traits.key:
-            return STUB if may_be_stub(entry) and not due_ns else None
+        if queue.policy.fair or (traits is not None and traits.key):
+            return STUB if may_be_stub(entry, fair=queue.policy.fair) and not due_ns else None
         return due_ns
 
     def _carried_after(self) -> dict[int, tuple[list[Range], list[Range]]]:
@@ -323,12 +323,6 @@ class Rebuild:
         for rank in ranks:
             queue.attempts[rank] = known[rank]
         queue.dedup.replayed(now_ns)
-
-
-def _by_id(columns: Columns) -> Iterable[Placed]:
-    ids = columns[ID]
-    grow = all(map(lt, ids, islice(ids, 1, None)))
-    return rows_of(columns) if grow else sorted(rows_of(columns), key=itemgetter(ID))
 
 
 def _due_of(shelf: Shelf, entry: Entry, now_ns: int) -> int:

@@ -81,13 +81,6 @@ class RichOrder(Standing):
             return 1
         return FOREVER_NS
 
-    def _line_of(self, entry: Entry) -> str | None:
-        """The line that the entry belongs to; None for none."""
-        traits = entry[4]
-        if traits is not None and traits.key:
-            return traits.key
-        return "" if self._policy.fair else None
-
     # coming in
 
     def arrive(self, entry: Entry, due_ns: int) -> None:
@@ -247,21 +240,23 @@ class RichOrder(Standing):
             traits = entry[4]
             if self._void and rank_of(entry) in self._void:
                 self._unvoid(rank_of(entry))
-            elif traits is None:
+                continue
+            if traits is not None:
+                if traits.expires_ns and traits.expires_ns <= now_ns:
+                    self._overdue[rank_of(entry)] = entry
+                    self._gone(entry)
+                    continue
+                if traits.key and self.keys.free_ns(traits.key) > now_ns:
+                    self._delay(entry, self.keys.free_ns(traits.key))
+                    self._paced.add(rank_of(entry))
+                    continue
+            stubs = self.stubs
+            if stubs is None:
                 return entry
-            elif traits.expires_ns and traits.expires_ns <= now_ns:
-                self._overdue[rank_of(entry)] = entry
-                self._gone(entry)
-            elif traits.key and self.keys.free_ns(traits.key) > now_ns:
-                self._delay(entry, self.keys.free_ns(traits.key))
-                self._paced.add(rank_of(entry))
-            elif self.stubs is None:
-                return entry
-            elif self.stubs.lacks(entry):
+            if stubs.lacks(entry):
                 self._order.put_back(entry)
                 return None
-            else:
-                return self.stubs.take(entry)
+            return stubs.take(entry)
 
     def shed(self, least: int) -> tuple[Entry, int] | None:
         """One leaves that is late in turn, with its due time: what is delayed first.

@@ -22,7 +22,7 @@ from posthouse.core.pages import (
     ranges_of,
 )
 from posthouse.core.places import Columns, Placed, columns_of, placed, placed_all
-from posthouse.core.stubs import stub_of
+from posthouse.core.stubs import Stubs
 from posthouse.records import Entry, Traits
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
@@ -139,7 +139,7 @@ class Shelf:
         pages: what waits and was not read.
         placed: what was read because something must be known of it, and stays on disk; in no
             order.
-        stubbed: the places of those ``entries`` that are stubs, in no order.
+        stubs: the places of those ``entries`` that are stubs.
     """
 
     __slots__ = (
@@ -154,7 +154,7 @@ class Shelf:
         "pages",
         "placed",
         "runs",
-        "stubbed",
+        "stubs",
     )
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class Shelf:
         self.arriving: list[Entry] = []
         self.pages: Pages | None = None
         self.placed: Columns = columns_of(())
-        self.stubbed: Columns = columns_of(())
+        self.stubs = Stubs()
         self._join_at = _JOIN_AT
         self._traits: dict[Traits, Traits] = {}
 
@@ -259,21 +259,19 @@ class Shelf:
             return
         at = 0
         rows: list[Placed] = []
-        stubbed: list[Placed] = []
         for run in runs:
+            stubbed: list[Entry] = []
             for entry in entries[at : at + run[1]]:
                 due_ns = stays(entry)
                 if due_ns is None:
                     self.entries.append(entry)
                 elif due_ns == STUB:
-                    self.entries.append(self._shared(stub_of(entry)))
-                    stubbed.append(placed(entry, 0, page.segment, run))
+                    stubbed.append(self._shared(entry))
                 elif due_ns != NOWHERE:
                     rows.append(placed(entry, due_ns, page.segment, run))
             at += run[1]
+            self.entries += self.stubs.add(stubbed, page.segment, run)
         self._note(columns_of(rows))
-        for column, more in zip(self.stubbed, columns_of(stubbed), strict=True):
-            column.extend(more)
 
     def _shared(self, entry: Entry) -> Entry:
         """The same, with the traits of an earlier message where they are equal."""
@@ -322,12 +320,12 @@ class Shelf:
             for *_, traits in (*self.entries, *self.arriving)
         )
 
-    def read_all(self) -> None:
-        """Read all pages."""
-        if self.pages is not None:
-            for page in self.pages:
-                self.entries += self.pages.read(page)
-            self.pages = None
+    def read_all(self, stays: Callable[[Entry], int | None]) -> None:
+        """Read all pages, for what must be known of each message (see `build`)."""
+        pages, self.pages = self.pages, None
+        if pages is not None:
+            for page in pages:
+                self._place(page, pages.read(page), stays)
 
 
 def paged(found: Iterable[_Piece]) -> Iterator[tuple[Page, Page]]:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush, merge
-from itertools import islice
+from itertools import count, islice
 from typing import Final, TypeAlias
 
 from posthouse.core.filters import Subject
 from posthouse.core.index import Index, KnownOrder
 from posthouse.core.keys import KeyLines
 from posthouse.core.limits import Rate
-from posthouse.core.orders import Order, key_of, make_order, rank_of
+from posthouse.core.orders import Order, make_order, rank_of
 from posthouse.core.places import Placed
 from posthouse.core.stubs import Stubs, is_stub
 from posthouse.model import FOREVER_NS, QueuePolicy
@@ -117,6 +117,13 @@ class Standing:
     def waiting(self) -> int:
         """Messages that may be taken, but for the limits, and those in lines."""
         return len(self._order) + self.keys.lined - len(self._void) + len(self._overdue)
+
+    def _line_of(self, entry: Entry) -> str | None:
+        """The line that the entry belongs to; None for none."""
+        traits = entry[4]
+        if traits is not None and traits.key:
+            return traits.key
+        return "" if self._policy.fair else None
 
     def known(self) -> Iterator[Entry]:
         """All that waits: what is overdue, then what stands in order, then the lines.
@@ -233,14 +240,18 @@ class Standing:
         ``at_once`` are out at a time; then the next of their lines stand. The first ``most`` that
         stand are looked at.
         """
-        order = self._order.key or rank_of
+        # In a ring each joins at the end.
+        order = self._order.key or (lambda _: next(turns))
+        turns = count()
         # In order, so it is a heap.
         heap = [(order(entry), entry) for entry in islice(self._in_order(), most)]
         lines: dict[str, Iterator[Entry]] = {}
         while heap:
             out = [heappop(heap)[1] for _ in range(min(at_once, len(heap)))]
             yield from out
-            for key in filter(None, map(key_of, out)):
+            for key in map(self._line_of, out):
+                if key is None:
+                    continue
                 if key not in lines:
                     lines[key] = self.keys.line_of(key)
                 following = next(lines[key], None)

@@ -28,6 +28,8 @@ from posthouse.model import FOREVER_NS
 from posthouse.records import Entry
 
 CHUNK_ROWS: Final = 1024
+MOST_ROWS: Final = 2 * CHUNK_ROWS
+"""Of a chunk into which more came than joined at its end."""
 _TYPECODES: Final = "QIIIIB"
 _ID, _SEGMENT, _FRAME, _RECORD, _SIZE, _PRIORITY = range(6)
 _GONE: Final = 0
@@ -57,11 +59,14 @@ def is_stub(entry: Entry) -> bool:
     return cast(object, entry[2].__class__) is Away
 
 
-def may_be_stub(entry: Entry) -> bool:
-    """Whether nothing but its key must be known of a message while it waits."""
+def may_be_stub(entry: Entry, *, fair: bool = False) -> bool:
+    """Whether nothing but its key must be known of a message while it waits.
+
+    ``fair``: its queue is, so no key is one too.
+    """
     traits = entry[4]
-    if traits is None or not traits.key:
-        return False
+    if traits is None or not (fair or traits.key):
+        return fair and traits is None
     return not (traits.rank or traits.due_ns or traits.expires_ns or traits.death)
 
 
@@ -71,7 +76,7 @@ def stub_of(entry: Entry) -> Entry:
 
 
 class _Chunk:
-    """Up to `CHUNK_ROWS` rows, and how many of them are left."""
+    """Up to `MOST_ROWS` rows, and how many of them are left."""
 
     __slots__ = ("columns", "left")
 
@@ -119,44 +124,60 @@ class Stubs:
 
     # coming in
 
-    def takes(self, entry: Entry) -> bool:
-        """Whether a message of a put may be the next stub."""
-        if not may_be_stub(entry):
-            return False
-        return not self._chunks or self._chunks[-1].columns[_ID][-1] < entry[0]
+    def _open(self, first: int) -> tuple[_Chunk, int, int, int]:
+        """Where rows may join from an id on: chunk, index, how many, and below which id."""
+        at = max(bisect_right(self._firsts, first) - 1, 0)
+        if not self._chunks:
+            return self._new(0, first), 0, CHUNK_ROWS, FOREVER_NS
+        chunk = self._chunks[at]
+        ids = chunk.columns[_ID]
+        index = bisect_left(ids, first)
+        if index < len(ids):
+            if len(ids) >= MOST_ROWS:
+                self._split(at)
+                return self._open(first)
+            self._firsts[at] = min(self._firsts[at], first)
+            return chunk, index, MOST_ROWS - len(ids), ids[index]
+        below = self._firsts[at + 1] if at + 1 < len(self._firsts) else FOREVER_NS
+        if len(ids) >= CHUNK_ROWS:
+            return self._new(at + 1, first), 0, CHUNK_ROWS, below
+        return chunk, index, CHUNK_ROWS - len(ids), below
 
-    def _open(self, first: int) -> _Chunk:
-        """A chunk with room for a row, of this id."""
-        if not self._chunks or len(self._chunks[-1].columns[_ID]) >= CHUNK_ROWS:
-            self._chunks.append(_Chunk())
-            self._firsts.append(first)
-        return self._chunks[-1]
+    def _new(self, at: int, first: int) -> _Chunk:
+        chunk = _Chunk()
+        self._chunks.insert(at, chunk)
+        self._firsts.insert(at, first)
+        return chunk
 
-    def load(self, rows: Iterable[Placed]) -> None:
-        """Take in what recovery found, in growing id, where there was nothing."""
-        for row in rows:
-            chunk = self._open(row.id)
-            values = row.id, row.segment, row.frame, row.record, row.size_bytes, row.priority
-            for column, value in zip(chunk.columns, values, strict=True):
-                column.append(value)
-            chunk.left += 1
-            self.count += 1
-            self.size_bytes += row.size_bytes
+    def _split(self, at: int) -> None:
+        old = self._chunks[at].columns
+        half = len(old[_ID]) // 2
+        del self._chunks[at], self._firsts[at]
+        for columns in (tuple(c[half:] for c in old), tuple(c[:half] for c in old)):
+            left = len(columns[_ID]) - columns[_SEGMENT].count(_GONE)
+            if left:
+                chunk = self._new(at, columns[_ID][0])
+                chunk.columns, chunk.left = columns, left
 
     def add(self, entries: list[Entry], segment: int, run: Run) -> list[Entry]:
-        """The stubs of messages that stand at ``run``'s place."""
+        """The stubs of messages, in growing ids, that stand at ``run``'s place."""
         at = 0
         while at < len(entries):
-            chunk = self._open(entries[at][0])
-            part = entries[at : at + CHUNK_ROWS - len(chunk.columns[_ID])]
+            chunk, index, most, below = self._open(entries[at][0])
+            part = entries[at : at + most]
+            if part[-1][0] >= below:
+                part = part[: bisect_left(part, below, key=rank_of)]
             count = len(part)
-            ids, segments, frames, records, sizes, priorities = chunk.columns
-            ids.extend(entry[0] for entry in part)
-            segments.extend(repeat(segment, count))
-            frames.extend(repeat(run[2] // FRAME_UNIT, count))
-            records.extend(repeat(run[3], count))
-            sizes.extend(len(entry[2]) + len(entry[3]) for entry in part)
-            priorities.extend(0 if entry[4] is None else entry[4].priority for entry in part)
+            rows: tuple[Iterable[int], ...] = (
+                (entry[0] for entry in part),
+                repeat(segment, count),
+                repeat(run[2] // FRAME_UNIT, count),
+                repeat(run[3], count),
+                (len(entry[2]) + len(entry[3]) for entry in part),
+                (0 if entry[4] is None else entry[4].priority for entry in part),
+            )
+            for column, values in zip(chunk.columns, rows, strict=True):
+                column[index:index] = array(column.typecode, values)
             chunk.left += count
             at += count
         self.count += len(entries)

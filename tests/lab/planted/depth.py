@@ -128,6 +128,27 @@ DEPTH: Final[tuple[Bug, ...]] = (
         by_pytest("tests/core/test_pages.py"),
     ),
     Bug(
+        "a row of a stub that comes between others overlaps what follows",
+        (
+            Edit(
+                "            if part[-1][0] >= below:\n"
+                "                part = part[: bisect_left(part, below, key=rank_of)]\n",
+                "",
+            ),
+        ),
+        by_pytest("tests/core/test_stubs.py"),
+    ),
+    Bug(
+        "a stub without a key is delivered as it is",
+        (
+            Edit(
+                "            if stubs is None:\n                return entry\n",
+                "            if stubs is None or traits is None:\n                return entry\n",
+            ),
+        ),
+        by_pytest("tests/core/test_cold_machine.py"),
+    ),
+    Bug(
         "a page is read past its end",
         (
             Edit(

@@ -64,8 +64,8 @@ PLACES: Final[tuple[Bug, ...]] = (
         "a key's rate is that of no one",
         (
             Edit(
-                "            elif traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
-                "            elif not traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
+                "                if traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
+                "                if not traits.key and self.keys.free_ns(traits.key) > now_ns:\n",
             ),
         ),
         SCHEDULE,
