@@ -37,6 +37,8 @@ KINDS: dict[str, Callable[[int], dict[str, Any]]] = {
     "ttl": lambda batch: {"ttl": 86_400 + batch},
     "delay": lambda batch: {"delay": 3_600 + batch * 7919 % 1_000},
     "key": lambda batch: {"key": f"customer-{batch % 1_000}"},
+    "key-ttl": lambda batch: {"key": f"customer-{batch % 1_000}", "ttl": 86_400 + batch},
+    "key-delay": lambda batch: {"key": f"customer-{batch % 1_000}", "delay": 3_600 + batch},
     "fair": lambda batch: {"key": f"tenant-{batch % 1_000}"} if batch % 2 else {},
 }
 """Options of a batch's messages, by kind."""
@@ -207,7 +209,7 @@ async def _open_and_tell(directory: str, kind: str, cache: dict[str, Any]) -> No
     async with posthouse.open(directory, **cache) as broker:
         opened = perf_counter() - began
         queue = _queue(broker, kind)
-        if kind == "delay":
+        if kind in ("delay", "key-delay"):
             await queue.put(b"the only one that may be had")
         message = await queue.get()
         first = perf_counter() - began

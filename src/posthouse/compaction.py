@@ -167,7 +167,7 @@ class Compactor:
                 (
                     entries[row.id],
                     attempts.get(row.rank, 0),
-                    0 if row.key == row.rank else row.key,
+                    cold.due_of(row, entries[row.id]),
                     False,
                 )
                 for row in there

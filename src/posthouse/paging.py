@@ -213,13 +213,19 @@ class Pager:
         Whether anything was found; when it has come, `on_load` is called.
         """
         state = lane.state
-        cold = state.cold
-        if cold is None or cold.soonest_ns > now_ns or cold.expiring:
+        cold, rich = state.cold, state.rich
+        if cold is None or rich is None or cold.expiring:
+            return False
+        due = cold.soonest_ns <= now_ns
+        if not due and not rich.expiring_by(now_ns, most):
             return False
         if state.number in self._loading:
             cold.expiring = True  # it is looked at again when that has come, and not before
             return False
-        rows = cold.expiring_by(now_ns + EXPIRE_AHEAD_NS, most)
+        by_ns = now_ns + EXPIRE_AHEAD_NS
+        rows = rich.expiring_by(by_ns, most)
+        if due:
+            rows += cold.expiring_by(by_ns, most)
         if not rows:
             return False
         cold.expiring = True

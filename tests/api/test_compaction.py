@@ -64,6 +64,8 @@ async def test_one_message_never_settled_pins_nothing(tmp_path: Path, cache_byte
         await old.put_many([b"first", b"second", b"third"], headers={"n": "1"})
         await old.put(b"delayed", delay=3600)
         await broker.queue("keyed").put(b"keyed", key="k", dedup="d")
+        for ttl in (None, 7200):
+            await broker.queue("later").put(b"later", key="k", delay=3600, ttl=ttl)
         await broker.queue("dead").put(b"was dead")
         await (await soon(broker.queue("dead").get())).reject("no good")
         held = await soon(old.get())
@@ -85,6 +87,7 @@ async def test_one_message_never_settled_pins_nothing(tmp_path: Path, cache_byte
         ]
         assert found == [(b"second", 1, "1"), (b"third", 0, "1")]
         assert (await broker.queue("old").stats()).delayed == 1
+        assert (await broker.queue("later").stats()).delayed == 1  # the other is in its line
         assert [m.body for m in await broker.queue("keyed").find("key == 'k'")] == [b"keyed"]
         assert (await broker.queue("keyed").stats()).waiting == 1
         dead = await soon(broker.queue("dead.dead").get())

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import posthouse
+from posthouse.testing.cases.base import soon
 from tests.api.test_log import TestLog as _OnLog
 
 
@@ -82,5 +83,48 @@ class TestLogOutOfMemory(_OnLog):
             broker = await self.reopen(broker)
             queue = broker.queue("q", fair=True)
         assert bodies == [n + 100 * turn for n in range(100) for turn in range(4)][:399]
+        assert (await queue.stats()).size_bytes == 0
+        await broker.close()
+
+    async def test_what_has_a_key_and_a_time_to_live_dies_whole_with_its_body_on_disk(self) -> None:
+        broker = await self.open_broker()
+        queue = broker.queue("q")
+        for number in range(200):
+            ttl = 0.2 if number % 2 else 1000
+            await queue.put(b"%d" % number, key="ab"[number % 3 == 0], ttl=ttl)
+        broker = await self.reopen(broker)
+        queue, dead = broker.queue("q"), broker.queue("q.dead")
+        died = []
+        for _ in range(100):
+            message = await soon(dead.get())
+            died.append(int(message.body))
+            await message.ack()
+        assert sorted(died) == list(range(1, 200, 2))
+        bodies = []
+        for _ in range(100):
+            message = await queue.get()
+            bodies.append(int(message.body))
+            await message.ack()
+        assert bodies == list(range(0, 200, 2))
+        assert (await queue.stats()).size_bytes == 0
+        await broker.close()
+
+    async def test_what_has_a_key_and_a_delay_is_due_with_its_body_on_disk(self) -> None:
+        broker = await self.open_broker()
+        queue = broker.queue("q", fair=True)
+        for number in range(100):
+            await queue.put(b"%d" % number, key=("a", None)[number % 2], delay=3600)
+        broker = await self.reopen(broker)
+        queue = broker.queue("q", fair=True)
+        assert (await queue.stats()).delayed == 51  # of those with a key only the first
+        found = await queue.find("id > 0")
+        assert sorted(int(message.body) for message in found) == list(range(100))
+        assert await queue.find("id > 0").delay(0) == 100
+        taken = []
+        for _ in range(100):
+            message = await queue.get()
+            taken.append(int(message.body))
+            await message.ack()
+        assert sorted(taken) == list(range(100))
         assert (await queue.stats()).size_bytes == 0
         await broker.close()

@@ -106,8 +106,10 @@ class ColdMachine(RichMachine):
         while queue.rich is not None and queue.outside and queue.rich.stands < most:
             queue.read_next()
         taken = queue.take_many(most, 1 << 40, self.now_ns, 1 << 62, 1)
+        while taken is None and queue.dry and queue.available(self.now_ns) and queue.read_next():
+            taken = queue.take_many(most, 1 << 40, self.now_ns, 1 << 62, 1)
         if taken is None:
-            assert queue.dry or self.model.take(self.now_ns) is None
+            assert self.model.take(self.now_ns) is None
             return
         token, lease = taken
         attempts = lease.attempts or [1] * len(lease.entries)
@@ -137,6 +139,10 @@ class ColdMachine(RichMachine):
             assert bool(rows) == (cold.soonest_ns <= self.now_ns)
             self.queue.cold_in(rows, self.read_placed(rows))
             cold.look_up_soonest()
+            assert self.queue.rich is not None
+            rows = self.queue.rich.expiring_by(self.now_ns, 1_000)
+            assert self.queue.cold_in(rows, self.read_placed(rows)) == len(rows)
+            assert not self.queue.rich.expiring_by(self.now_ns, 1_000)
         super().expire_waiting(most, False)
 
     # what only a disk has

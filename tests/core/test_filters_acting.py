@@ -88,7 +88,9 @@ class World:
         return []
 
     def take(self, queue: QueueState, chosen: list[int]) -> None:
-        entries = [*selecting.standing(queue)[0], *self.on_disk(queue)]
+        late = {rank for _, rank, _ in queue.delayed}
+        on_disk = [entry for entry in self.on_disk(queue) if rank_of(entry) not in late]
+        entries = [*selecting.standing(queue)[0], *on_disk]
         wanted = [entries[n % len(entries)] for n in chosen] if entries else []
         unique = list({entry[0]: entry for entry in wanted}.values())
         taken = selecting.take(queue, unique, self.now_ns)

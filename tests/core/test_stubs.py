@@ -82,5 +82,7 @@ def test_what_may_be_a_stub() -> None:
     assert not may_be_stub(of(Traits(priority=3)))
     assert may_be_stub(of(None), fair=True)
     assert may_be_stub(of(Traits(priority=3, dedup="d")), fair=True)
-    for other in (Traits(key="k", due_ns=9), Traits(key="k", rank=9), Traits(expires_ns=9)):
+    assert may_be_stub(of(Traits(key="k", due_ns=9, expires_ns=9)))
+    assert not may_be_stub(of(Traits(due_ns=9, expires_ns=9)))
+    for other in (Traits(key="k", rank=9), Traits(key="k", death=b"d")):
         assert not may_be_stub(of(other), fair=True)

@@ -87,6 +87,9 @@ def plain(state: BrokerState) -> Any:
                     entries.append(entry)
                 else:
                     delayed.append((row.key, row.rank, entry))
+            late = {rank for _, rank, _ in delayed}
+            entries = [entry for entry in entries if rank_of(entry) not in late]
+            delayed = [(due_ns, rank, read.get(rank, entry)) for due_ns, rank, entry in delayed]
         entries.sort(key=selecting.order_key(queue))
         queues[number] = (
             queue.name,

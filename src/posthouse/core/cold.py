@@ -37,7 +37,6 @@ class Cold:
 
     Attributes:
         delayed: what is delayed, by due time.
-        expiring: some of it is being read because its time to live is over.
         soonest_ns: no time to live is over before this.
         stubs: not among what is counted here.
         unwritten: what has left memory in favour of a copy that is not durable yet, by rank; until
@@ -49,7 +48,6 @@ class Cold:
         "_levelled",
         "_levels",
         "delayed",
-        "expiring",
         "read",
         "soonest_ns",
         "stubs",
@@ -61,7 +59,6 @@ class Cold:
         self._levels: dict[int, Places] = {}
         self.delayed = Places()
         self.stubs = Stubs()
-        self.expiring = False
         self.unwritten: dict[int, Entry] = {}
         self.soonest_ns = FOREVER_NS
         self._levelled = policy.order == "priority"
@@ -76,6 +73,15 @@ class Cold:
         levels, self._levels = self._levels, {}
         for row in chain.from_iterable(levels.values()):
             self._wait(row)
+
+    @property
+    def expiring(self) -> bool:
+        """Whether some, or some stubs, are being read because their time to live is over."""
+        return self.stubs.expiring
+
+    @expiring.setter
+    def expiring(self, expiring: bool) -> None:
+        self.stubs.expiring = expiring
 
     @property
     def count(self) -> int:
@@ -278,6 +284,14 @@ class Cold:
     def now(self, row: Placed) -> Placed | None:
         """The row as it is now; None if it is not here any more."""
         return self._placed(row) or self.stubs.get(row.rank)
+
+    def due_of(self, row: Placed, entry: Entry) -> int:
+        """Until when the message of a row, as it is now, is delayed; 0, or past: it is not."""
+        if row.key != row.rank:
+            return row.key
+        # A stub's row does not tell; but none is delayed otherwise than it was put.
+        traits = entry[4]
+        return 0 if traits is None or self.stubs.get(row.rank) is None else traits.due_ns
 
     def _placed(self, row: Placed) -> Placed | None:
         if row.key != row.rank:

@@ -185,7 +185,7 @@ class Outside:
         self.pending -= len(entries)
         rich = self.enrich()
         for stub in self.stubs_for(read).add(entries, segment, run):
-            rich.arrive(stub, 0)
+            rich.arrive(stub, 0 if stub[4] is None else stub[4].due_ns)
 
     def stubs_for(self, read: ReadPlaced, found: Stubs | None = None) -> Stubs:
         """Where the bodies of messages with a key may stay on disk; ``found`` by recovery."""

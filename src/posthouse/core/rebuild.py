@@ -257,7 +257,9 @@ class Rebuild:
             return None
         due_ns = _due_of(shelf, entry, now_ns)
         if queue.policy.fair or (traits is not None and traits.key):
-            return STUB if may_be_stub(entry, fair=queue.policy.fair) and not due_ns else None
+            # Delayed otherwise than it was put: only memory can tell, see `Cold.due_of`.
+            as_put = due_ns == (0 if traits is None or traits.due_ns <= now_ns else traits.due_ns)
+            return STUB if as_put and may_be_stub(entry, fair=queue.policy.fair) else None
         return due_ns
 
     def _carried_after(self) -> dict[int, tuple[list[Range], list[Range]]]:

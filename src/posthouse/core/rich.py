@@ -17,7 +17,9 @@ from typing import Final
 
 from posthouse.core.limits import Rate
 from posthouse.core.orders import key_of, rank_of
+from posthouse.core.places import Placed
 from posthouse.core.standing import Standing
+from posthouse.core.stubs import is_stub
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
 
@@ -56,6 +58,7 @@ class RichOrder(Standing):
             heapify(self._delayed)
         if self.stubs is not None:
             rows = [(due_ns, self._held_whole(entry)) for due_ns, entry in rows]
+            self.mortal.update({r: e for _, e in rows if (r := rank_of(e)) in self.mortal})
         self._forget_void()
         self._line_due.clear()
         self._paced.clear()
@@ -261,17 +264,17 @@ class RichOrder(Standing):
     def shed(self, least: int) -> tuple[Entry, int] | None:
         """One leaves that is late in turn, with its due time: what is delayed first.
 
-        None: at ``least`` so many stay of those that may be taken; or it has a key.
+        None: at ``least`` so many stay of those that may be taken; or it has a key, or is a stub.
         """
         late, due_ns = self._delayed, 0
-        if late and not key_of(late[-1][2]):
+        if late and not key_of(late[-1][2]) and not is_stub(late[-1][2]):
             due_ns, rank, entry = late.pop()  # the first part of a heap is a heap
         else:
             shed = self._order.shed() if self.stands > least else None
             if shed is None:
                 return None
             entry, rank = shed, rank_of(shed)
-            if rank in self._void or key_of(entry):
+            if rank in self._void or key_of(entry) or is_stub(entry):
                 self._order.add(entry)
                 return None
         self.mortal.pop(rank, None)
@@ -357,20 +360,56 @@ class RichOrder(Standing):
     # time
 
     def expired(self, now_ns: int, most: int) -> list[Entry]:
-        """Up to ``most`` messages that wait and whose time to live is over; they are removed."""
+        """Up to ``most`` messages that wait and whose time to live is over; they are removed.
+
+        Those that become dead letters have to be read before (see `expiring_by`).
+        """
         entries: list[Entry] = []
+        missing: list[tuple[int, int]] = []
+        stubs = self.stubs
         while self.expiries and self.expiries[0][0] <= now_ns and len(entries) < most:
-            _, rank = heappop(self.expiries)
-            entry = self.mortal.pop(rank, None)
-            if entry is not None:
-                entries.append(entry)
+            row = heappop(self.expiries)
+            entry = self.mortal.get(row[1])
+            if entry is None:
+                continue
+            if stubs is not None and self._buries and stubs.lacks(entry):
+                missing.append(row)
+                if len(missing) > most:
+                    break
+                continue
+            del self.mortal[row[1]]
+            entries.append(entry if stubs is None else stubs.whole(entry) or entry)
+        for row in missing:
+            heappush(self.expiries, row)
         if entries:
             self.remove(entries)
         return entries
 
+    @property
+    def _buries(self) -> bool:
+        return self._policy.expired == "dead_letter" and self._policy.dead_letter is not None
+
+    def expiring_by(self, by_ns: int, most: int) -> list[Placed]:
+        """Up to ``most`` whose time to live is over by then, and which have to be read for that."""
+        stubs = self.stubs
+        if stubs is None or not stubs.count or not self._buries:
+            return []
+        looked: list[tuple[int, int]] = []
+        found: list[Placed] = []
+        while self.expiries and self.expiries[0][0] <= by_ns and len(looked) < most:
+            looked.append(heappop(self.expiries))
+            row = stubs.get(looked[-1][1]) if looked[-1][1] in self.mortal else None
+            if row is not None:
+                found.append(row)
+        for each in looked:
+            heappush(self.expiries, each)
+        return found
+
     def next_event_ns(self) -> int:
         """When something expires, or the rate lets the next be taken."""
         event_ns = self.expiries[0][0] if self.expiries else FOREVER_NS
+        if self.stubs is not None and self.stubs.expiring:
+            event_ns = FOREVER_NS
         rate = self._rate if self._blocked else None
         return event_ns if rate is None else min(event_ns, rate.free_ns())
 

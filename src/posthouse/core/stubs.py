@@ -1,4 +1,4 @@
-"""Messages with an ordering key that wait, whose bodies are on disk only.
+"""Messages with an ordering key, or a turn in a fair queue, whose bodies are on disk only.
 
 Which key is free decides what is taken next, so the order and the lines of keys know every message;
 but beyond the cache they hold *stubs*: entries without body and headers, which are read before
@@ -10,6 +10,8 @@ A stub stays what it is in the order and in its line; what was read of it is lai
 Invariants:
     1. A stub that waits has a row, or is filled: not both.
     2. Rows are in growing id, which is the rank too: what has a rank of its own is no stub.
+    3. A stub is delayed as its traits say, or not at all when that is over; what was put off
+       otherwise is no stub.
 """
 
 from __future__ import annotations
@@ -60,14 +62,14 @@ def is_stub(entry: Entry) -> bool:
 
 
 def may_be_stub(entry: Entry, *, fair: bool = False) -> bool:
-    """Whether nothing but its key must be known of a message while it waits.
+    """Whether the order or a line knows the message, and it has its id's place there.
 
     ``fair``: its queue is, so no key is one too.
     """
     traits = entry[4]
     if traits is None or not (fair or traits.key):
         return fair and traits is None
-    return not (traits.rank or traits.due_ns or traits.expires_ns or traits.death)
+    return not (traits.rank or traits.death)
 
 
 def stub_of(entry: Entry) -> Entry:
@@ -105,13 +107,23 @@ class Stubs:
 
     Attributes:
         count: how many have a row.
+        expiring: some are being read because their time to live is over.
         size_bytes: of their bodies and headers.
         filled: what was read, by rank.
         look_at: with so few filled the next are to be read; less than 0: when one is missing.
         voided: ranks that were taken from within the order, which has their stub yet.
     """
 
-    __slots__ = ("_chunks", "_firsts", "count", "filled", "look_at", "size_bytes", "voided")
+    __slots__ = (
+        "_chunks",
+        "_firsts",
+        "count",
+        "expiring",
+        "filled",
+        "look_at",
+        "size_bytes",
+        "voided",
+    )
 
     def __init__(self) -> None:
         self._chunks: list[_Chunk] = []
@@ -121,6 +133,7 @@ class Stubs:
         self.count = 0
         self.size_bytes = 0
         self.look_at = -1
+        self.expiring = False
 
     # coming in
 

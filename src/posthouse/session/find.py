@@ -358,9 +358,11 @@ class FindPort(DeepPort):
             if len(head) < SCAN_MESSAGES and not on_disk:
                 return
         entries, key = selecting.standing(state)
-        # What is in its key's line cannot be taken: it need not be read.
-        lined = state.rich.lined() if state.rich is not None and self._has_stubs else []
-        known = [*entries, *lined]
+        # What is delayed or in its key's line cannot be taken: it need not be read.
+        known = [*entries]
+        if state.rich is not None and self._has_stubs:
+            known += state.rich.lined()
+            known += (entry for _, _, entry in state.delayed)
         yield entries, key, self._on_disk(key or rank_of, delayed=False, known=known)
 
     @property

@@ -149,6 +149,26 @@ DEPTH: Final[tuple[Bug, ...]] = (
         by_pytest("tests/core/test_cold_machine.py"),
     ),
     Bug(
+        "a copy of a stub forgets until when it is delayed",
+        (
+            Edit(
+                "self.stubs.get(row.rank) is None else traits.due_ns\n",
+                "self.stubs.get(row.rank) is None else 0\n",
+            ),
+        ),
+        by_pytest("tests/api/test_compaction.py", "-k", "pins_nothing"),
+    ),
+    Bug(
+        "a stub that outlived its time is buried without its body",
+        (
+            Edit(
+                "            if stubs is not None and self._buries and stubs.lacks(entry):\n",
+                "            if stubs is None and self._buries:\n",
+            ),
+        ),
+        by_pytest("tests/api/test_depth_log.py", "-k", "dies_whole"),
+    ),
+    Bug(
         "a page is read past its end",
         (
             Edit(
