@@ -115,3 +115,18 @@ def test_arrivals_takes_and_returns(name: str, steps: list[tuple[str, int]]) -> 
             assert sorted(each for part in parts for each in part) == sorted(inside)
         assert all(order.holds(each) for each in inside)
         assert not any(order.holds(each) for each in out)
+
+
+@given(entries, st.sampled_from(["fifo", "lifo", "priority", "fair"]), st.data())
+def test_a_peek_is_at_the_next_one(found: list[Entry], name: str, data: st.DataObject) -> None:
+    order = make_order(name.replace("fair", "fifo"), fair=name == "fair")
+    for each in found:
+        order.add(each)
+    while len(order):
+        following = next(iter(order))
+        assert order.peek() == following
+        assert order.pop() == following
+        if data.draw(st.booleans()):
+            order.put_back(following)
+            assert order.peek() == following
+            order.pop()

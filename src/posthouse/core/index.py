@@ -294,6 +294,10 @@ class KnownOrder:
         self._ranks.discard(rank_of(entry))
         return entry
 
+    def peek(self) -> Entry:
+        """The next one, which stays; there must be one."""
+        return self._order.peek()
+
     def next_key(self) -> int:
         """The key of the next one; there must be one."""
         return self._order.next_key()

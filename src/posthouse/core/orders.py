@@ -86,6 +86,9 @@ class Order(Protocol):
     def pop(self) -> Entry:
         """The next one. Raises IndexError."""
 
+    def peek(self) -> Entry:
+        """The next one, which stays; there must be one."""
+
     def next_key(self) -> int:
         """The key of the next one; there must be one. 0 where `key` is None."""
 
@@ -135,6 +138,10 @@ class HeapOrder:
     def pop(self) -> Entry:
         """The next one. Raises IndexError."""
         return heappop(self._heap)[1]
+
+    def peek(self) -> Entry:
+        """The next one, which stays; there must be one."""
+        return self._heap[0][1]
 
     def next_key(self) -> int:
         """The key of the next one; there must be one."""
@@ -226,6 +233,15 @@ class LevelOrder:
             self._filled ^= lowest
         return entry
 
+    def peek(self) -> Entry:
+        """The next one, which stays; there must be one."""
+        late = self._late
+        lowest = self._filled & -self._filled
+        if not lowest:
+            return late[0][1]
+        entry = self._levels[lowest.bit_length() - 1][0]
+        return late[0][1] if late and late[0][0] < self._key(entry) else entry
+
     def next_key(self) -> int:
         """The key of the next one; there must be one."""
         late = self._late
@@ -308,6 +324,10 @@ class RingOrder:
     def pop(self) -> Entry:
         """The next one. Raises IndexError."""
         return self._ring.popleft()
+
+    def peek(self) -> Entry:
+        """The next one, which stays; there must be one."""
+        return self._ring[0]
 
     def next_key(self) -> int:
         """0: what is next is no matter of a key."""

@@ -210,6 +210,9 @@ class Standing:
         stubs = self.stubs
         if stubs is None or not stubs.count:
             return False
+        if most == 1 and not self._void:
+            # Asked at every take: the order is not walked for that.
+            return len(self._order) > 0 and stubs.lacks(self._order.peek())
         return any(map(stubs.lacks, islice(self._in_order(), most)))
 
     @property
