@@ -206,7 +206,21 @@ class Remembered:
     ids: list[int]
 
 
+@dataclass(slots=True)
+class Accepted:
+    """Puts of a producer outside whose records are about to leave the log.
+
+    A row is for puts with consecutive sequences that were stored under consecutive ids: the first
+    sequence, how many, the first id.
+    """
+
+    producer: int
+    sequences: list[int]
+    counts: list[int]
+    ids: list[int]
+
+
 Record: TypeAlias = (
     "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"
-    " | Copied | Bound | Remembered"
+    " | Copied | Bound | Remembered | Accepted"
 )

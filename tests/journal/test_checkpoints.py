@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 import posthouse
+from posthouse.backends.log import LogBackend
+from posthouse.core.producers import FIRST_PRODUCER
 from posthouse.errors import LogDamaged
 from posthouse.journal.checkpoint import decode_checkpoint, encode_checkpoint
 from posthouse.journal.checkpoints import Checkpoints
 from posthouse.journal.format import SegmentHeader
 from posthouse.journal.log import LogOptions
+from posthouse.records import Accepted
 from posthouse.testing.cases.base import soon
 from tests.journal.rebuilding import Image, image_of, rebuilt, replayed
 
@@ -23,7 +26,12 @@ OPTIONS = LogOptions(**SMALL)
 
 async def _busy(directory: Path) -> None:
     """Fill several segments with everything that a log may hold."""
-    async with posthouse.open(str(directory), **SMALL) as broker:
+    backend = LogBackend(str(directory), OPTIONS)
+    async with posthouse.Broker("simulated", backend) as broker:
+        session = backend.session
+        session.port("named", {})
+        told_again = Accepted(FIRST_PRODUCER, [10_000, 20_000], [5, 1], [1, 7])
+        session.engine.journal.append(told_again)
         plain = broker.queue("plain", retry=posthouse.Retry(max_attempts=2))
         keyed = broker.queue("keyed")
         await plain.bind(broker.topic("t"))
@@ -32,6 +40,8 @@ async def _busy(directory: Path) -> None:
             await plain.put_many([b"%d-%d" % (number, each) + b"x" * 100 for each in range(50)])
             await keyed.put(b"k" * 300, key=f"k{number % 3}", dedup=f"d{number}")
             await plain.put(b"later" + b"z" * 500, delay=3600)
+            outside = session.named_port("named", FIRST_PRODUCER + number % 3, 2 * number + 1)
+            outside.put_many(1, [b"outside", b"too"])
             await broker.topic("t").publish(b"both")
             taken = await soon(plain.get_many(30))
             await plain.ack_many(taken[:20])

@@ -17,7 +17,7 @@ from posthouse.journal.brief import BriefRecord, decode_brief, lone_put
 from posthouse.journal.columns import BadRecord, is_run
 from posthouse.journal.format import FLAG_CATALOG, FRAME_ALIGN
 from posthouse.journal.frames import Frame
-from posthouse.records import Record, Remembered, Settled, Stored
+from posthouse.records import Accepted, Record, Remembered, Settled, Stored
 
 OUTSIDE: Final = 1 << 32
 """Producers from this number on are not lives of the broker: their puts may be asked for."""
@@ -71,7 +71,8 @@ class Digest:
         puts: messages put here for the first time, and the first and last of their ids.
         voided: (sequence of the group, place in it, first id, count) of carried puts: what the
             attempts ring says of these messages from before that is not so any more.
-        producers: (producer, sequence, count, first id) of puts from outside.
+        producers: (producer, sequence, count, first id) of puts from outside, those that were told
+            again among them.
         catalog: what the catalog says.
         others: sequence of the group, place in it, record.
         settled: by queue.
@@ -144,6 +145,9 @@ class Digest:
             else:
                 for message_id in ids:
                     settled.add(message_id, message_id)
+        elif isinstance(record, Accepted):
+            rows = zip(record.sequences, record.counts, record.ids, strict=True)
+            self.producers += [(record.producer, *row) for row in rows]
         else:
             self.others.append((sequence, index, record))
 
