@@ -150,4 +150,4 @@ async def test_no_message_is_read_for_its_priority_its_time_to_live_or_its_delay
         (found,) = state.queues.values()
         assert found.cold is not None
         assert (found.cold.count, found.live) == (60 * 20 + 1, 60 * 20 + 1)
-        assert len(found.cold.delayed) == 60 + 1
+        assert len(found.cold.delayed) == 60 + 2
