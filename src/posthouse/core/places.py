@@ -98,12 +98,17 @@ class _Block:
 
     __slots__ = ("columns", "soonest")
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, soonest: int | None = None) -> None:
         self.columns = columns
-        self.soonest = min(columns[_EXPIRES], default=FOREVER_NS)
+        self.soonest = 0 if soonest is None else soonest
+        if soonest is None:
+            self.look_up_soonest()
 
     def __len__(self) -> int:
         return len(self.columns[KEY])
+
+    def look_up_soonest(self) -> None:
+        self.soonest = min(self.columns[_EXPIRES], default=FOREVER_NS)
 
     @property
     def first(self) -> tuple[int, int]:
@@ -138,7 +143,7 @@ class _Block:
         self.columns = tuple(
             array(column.typecode, compress(column, stays)) for column in self.columns
         )
-        self.soonest = min(self.columns[_EXPIRES], default=FOREVER_NS)
+        self.look_up_soonest()
         return taken
 
 
@@ -203,8 +208,12 @@ class Places:
     def extend(self, columns: Columns) -> None:
         """Rows join behind all others, in their order, at the cost of copying them."""
         count = len(columns[KEY])
+        # Of all together: the block's own is found when it is asked for.
+        expires_ns = columns[_EXPIRES]
+        soonest = min(expires_ns, default=FOREVER_NS)
         for start in range(0, count, 2 * BLOCK_ROWS):
-            block = _Block(tuple(column[start : start + 2 * BLOCK_ROWS] for column in columns))
+            end = start + 2 * BLOCK_ROWS
+            block = _Block(tuple(column[start:end] for column in columns), soonest)
             self._blocks.append(block)
             self._firsts.append(block.first)
         self._count += count
@@ -316,6 +325,8 @@ class Places:
         """Up to ``most`` rows whose time to live is over by then."""
         found: list[Placed] = []
         for block in self._blocks:
+            if block.soonest <= by_ns:
+                block.look_up_soonest()
             if block.soonest <= by_ns:
                 found += [row for row in block.rows() if row.expires_ns <= by_ns]
                 if len(found) >= most:

@@ -12,7 +12,7 @@ from itertools import chain, compress, groupby, islice, pairwise
 from operator import itemgetter, lt, ne
 from typing import Final, TypeAlias
 
-from posthouse.core.places import KEY, PRIORITY, RANK, Columns
+from posthouse.core.places import ID, KEY, PRIORITY, RANK, Columns
 
 SHORT: Final = 8
 """Stretches of fewer rows than this, on average, are not worth nine slices each."""
@@ -50,7 +50,7 @@ _NOT: Final = bytes([1, 0, *range(2, 256)])
 def in_groups(parts: list[Columns], group_of: GroupOf) -> Iterator[tuple[int, list[Columns]]]:
     """Rows by groups, and of each group parts that are one after the other in growing (key, rank).
 
-    The list is emptied.
+    The list is emptied. A part in which keys and ids are one array is in growing id.
     """
     groups: dict[int, list[Columns]] = {}
     parts.reverse()
@@ -68,7 +68,7 @@ def _grouped(columns: Columns, group_of: GroupOf) -> Iterator[tuple[int, Columns
     if not keys:
         return
     delayed = bytes(len(keys))
-    if keys != ranks:
+    if keys is not ranks and keys != ranks:
         # Times that are still to come are mostly higher than all ranks, which are times.
         later = min(keys) > max(ranks)
         delayed = b"\1" * len(keys) if later else bytes(map(ne, keys, ranks))
@@ -132,6 +132,8 @@ def _last(columns: Columns) -> tuple[int, int]:
 def _grows(columns: Columns) -> bool:
     """Whether it is in growing (key, rank)."""
     keys, ranks = columns[KEY], columns[RANK]
+    if keys is columns[ID]:
+        return True
     if keys == ranks:
         return _climbs(keys)
     return keys[0] == keys[-1] and keys.count(keys[0]) == len(keys) and _climbs(ranks)

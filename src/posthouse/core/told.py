@@ -99,7 +99,10 @@ class Told:
     def _columns(
         self, segment: int, runs: Iterable[Run], now_ns: int
     ) -> tuple[Columns, Sequence[int]]:
-        """The rows of all of it, in growing id, and whether they have a key: () if none has."""
+        """The rows of all of it, in growing id, and whether they have a key: () if none has.
+
+        Columns that are the same are one array (see `in_groups`), which must not be changed.
+        """
         ids, frames, records = array("Q"), array("I"), array("I")
         grow, after = True, 0
         for first, count, offset, record in runs:
@@ -108,10 +111,10 @@ class Told:
             frames.extend(array("I", [offset // FRAME_UNIT]) * count)
             records.extend(array("I", [record]) * count)
         rows = len(ids)
-        ranks = ids[:]
+        ranks = ids
         if self._ranks:
             ranks = array("Q", [a or b for a, b in zip(each(self._ranks), ids, strict=False)])
-        keys = ranks[:]
+        keys = ranks
         if self._due_ns:
             due = lengthened(self._due_ns, rows, "Q")
             keys = due if min(due) > now_ns else _keys_of(due, ranks, now_ns)
