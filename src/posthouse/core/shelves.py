@@ -24,7 +24,7 @@ from posthouse.core.pages import (
 )
 from posthouse.core.places import RANK, Columns, Placed, columns_of, placed
 from posthouse.core.stubs import stub_of
-from posthouse.core.told import NOWHERE, STUB, Judge, Rows, Told, ToldRows
+from posthouse.core.told import NOWHERE, STUB, Judge, Places, Rows, Told, ToldRows
 from posthouse.records import Entry, Traits
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
@@ -103,8 +103,8 @@ class Runs:
         """The rows of what is special here, without these ranges, and what of it has to be read."""
         if self.told is None or judge.odd is None or self.told.all_keyed:
             return [], list(self.pieces(gone))
-        runs = (run for run, _ in self._rows())
-        rows, wanted = self.told.settle(self.segment, runs, gone, judge)
+        places = Places(self.segment, self.firsts, self.counts, self.frames, self.records)
+        rows, wanted = self.told.settle(places, gone, judge)
         return rows, list(self.pieces(outside(ranges_of(wanted)))) if wanted else []
 
     def pieces(self, ranges: Sequence[Range]) -> Iterator[_Piece]:

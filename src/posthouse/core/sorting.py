@@ -23,6 +23,9 @@ LARGE: Final = 8 * 1024
 Stretch: TypeAlias = "tuple[int, int]"
 """Rows from the first to before the second."""
 
+_Piece: TypeAlias = "tuple[int, int, int, int, int, int]"
+"""(key, first rank, last rank, which part, and its rows from there to before there)."""
+
 GroupOf: TypeAlias = "Callable[[int, bool], int]"
 """The group of rows with a priority that are delayed (their keys are not their ranks), or not."""
 
@@ -38,7 +41,7 @@ def without(columns: Columns, out: bytes | bytearray) -> Columns:
         end = len(out) if end < 0 else end
         found.append((at, end))
         at = out.find(0, end)
-    if at < 0:
+    if at < 0 and found:
         return _sliced(columns, found)
     stays = out.translate(_NOT)
     return tuple(array(column.typecode, compress(column, stays)) for column in columns)
@@ -50,7 +53,7 @@ _NOT: Final = bytes([1, 0, *range(2, 256)])
 def in_groups(parts: list[Columns], group_of: GroupOf) -> Iterator[tuple[int, list[Columns]]]:
     """Rows by groups, and of each group parts that are one after the other in growing (key, rank).
 
-    The list is emptied. A part in which keys and ids are one array is in growing id.
+    The list is emptied. A part in which ranks and ids are one array is in growing id.
     """
     groups: dict[int, list[Columns]] = {}
     parts.reverse()
@@ -70,7 +73,7 @@ def _grouped(columns: Columns, group_of: GroupOf) -> Iterator[tuple[int, Columns
     delayed = bytes(len(keys))
     if keys is not ranks and keys != ranks:
         # Times that are still to come are mostly higher than all ranks, which are times.
-        later = min(keys) > max(ranks)
+        later = min(keys) > (ranks[-1] if ranks is columns[ID] else max(ranks))
         delayed = b"\1" * len(keys) if later else bytes(map(ne, keys, ranks))
     levels = {level: group_of(level, False) for level in set(priorities)}
     if 1 not in delayed and len(set(levels.values())) == 1:
@@ -86,7 +89,7 @@ def _grouped(columns: Columns, group_of: GroupOf) -> Iterator[tuple[int, Columns
     stretches: dict[int, list[Stretch]] = {}
     start = count = 0
     for group, found in groupby(codes):
-        end = start + sum(1 for _ in found)
+        end = start + len(list(found))
         stretches.setdefault(group, []).append((start, end))
         start, count = end, count + 1
     for group, where in stretches.items():
@@ -102,23 +105,35 @@ def _in_order(parts: list[Columns]) -> list[Columns]:
         if all(_last(a) < _first(b) for a, b in pairwise(parts)):
             whole = sum(len(each[KEY]) for each in parts) >= len(parts) * LARGE
             return parts if whole else [_joined(parts)]
+    pieces = _pieces(parts)
+    if pieces is not None:
+        return [_gathered((parts[at], start, end) for _, _, _, at, start, end in pieces)]
     columns = _joined(parts)
     keys, ranks = columns[KEY], columns[RANK]
-    pieces: list[Stretch] = []
-    start = 0
-    for _, found in groupby(keys):
-        end = start + sum(1 for _ in found)
-        pieces.append((start, end))
-        start = end
-    if len(pieces) * SHORT <= len(keys) and all(_climbs(ranks[a:b]) for a, b in pieces):
-        pieces.sort(key=lambda piece: (keys[piece[0]], ranks[piece[0]]))
-        if all(
-            (keys[a[0]], ranks[a[1] - 1]) < (keys[b[0]], ranks[b[0]]) for a, b in pairwise(pieces)
-        ):
-            return [_sliced(columns, pieces)]
     order = sorted(range(len(keys)), key=ranks.__getitem__)
     order.sort(key=keys.__getitem__)
     return [_picked(columns, order)]
+
+
+def _pieces(parts: list[Columns]) -> list[_Piece] | None:
+    """Stretches of one key each that are in order and hold all; None: there are none, or many."""
+    found: list[_Piece] = []
+    for at, columns in enumerate(parts):
+        keys, ranks = columns[KEY], columns[RANK]
+        before, start = len(found), 0
+        for key, alike in groupby(keys):
+            end = start + len(list(alike))
+            found.append((key, ranks[start], ranks[end - 1], at, start, end))
+            start = end
+        if (len(found) - before) * SHORT > len(keys):
+            return None
+        if ranks is not columns[ID] and not all(
+            climbs(ranks[start:end]) for *_, start, end in found[before:]
+        ):
+            return None
+    found.sort()
+    apart = all((a[0], a[2]) < (b[0], b[1]) for a, b in pairwise(found))
+    return found if apart else None
 
 
 def _first(columns: Columns) -> tuple[int, int]:
@@ -132,14 +147,15 @@ def _last(columns: Columns) -> tuple[int, int]:
 def _grows(columns: Columns) -> bool:
     """Whether it is in growing (key, rank)."""
     keys, ranks = columns[KEY], columns[RANK]
-    if keys is columns[ID]:
+    if keys is ranks is columns[ID]:
         return True
     if keys == ranks:
-        return _climbs(keys)
-    return keys[0] == keys[-1] and keys.count(keys[0]) == len(keys) and _climbs(ranks)
+        return climbs(keys)
+    return keys[0] == keys[-1] and keys.count(keys[0]) == len(keys) and climbs(ranks)
 
 
-def _climbs(values: array[int]) -> bool:
+def climbs(values: array[int]) -> bool:
+    """Whether each number is higher than the one before it."""
     return all(map(lt, values, islice(values, 1, None)))
 
 
@@ -156,8 +172,14 @@ def _joined(parts: list[Columns]) -> Columns:
 
 
 def _sliced(columns: Columns, stretches: Iterable[Stretch]) -> Columns:
-    chosen: Columns = tuple(array(column.typecode) for column in columns)
-    for start, end in stretches:
+    return _gathered((columns, start, end) for start, end in stretches)
+
+
+def _gathered(stretches: Iterable[tuple[Columns, int, int]]) -> Columns:
+    """One part of some rows of these parts; there is one at least."""
+    chosen: Columns = ()
+    for columns, start, end in stretches:
+        chosen = chosen or tuple(array(column.typecode) for column in columns)
         for column, whole in zip(chosen, columns, strict=True):
             column.extend(whole[start:end])
     return chosen

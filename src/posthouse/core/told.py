@@ -13,10 +13,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from posthouse.core.packed import each, lengthened, shortened
-from posthouse.core.pages import FRAME_UNIT, Range, Run
+from posthouse.core.packed import Column, each, lengthened, shortened
+from posthouse.core.pages import Range
 from posthouse.core.places import ID, RANK, Columns, Placed, columns_of
-from posthouse.core.sorting import without
+from posthouse.core.sorting import climbs, without
 from posthouse.model import FOREVER_NS
 from posthouse.records import Entry, Traits
 
@@ -50,6 +50,16 @@ class Judge(NamedTuple):
     now_ns: int
 
 
+class Places(NamedTuple):
+    """Where the messages of a table stand, a row for each record: see `Rows`."""
+
+    segment: int
+    firsts: array[int]
+    counts: Column
+    frames: array[int]
+    records: Column
+
+
 class Told:
     """What is told of the messages of one table; columns that are the same throughout are short."""
 
@@ -66,12 +76,12 @@ class Told:
         return self._keyed == 1
 
     def settle(
-        self, segment: int, runs: Iterable[Run], gone: Sequence[Range], judge: Judge
+        self, places: Places, gone: Sequence[Range], judge: Judge
     ) -> tuple[list[Columns], list[int]]:
-        """The rows of the messages of these runs without those ``gone`` (ranges, in order and
+        """The rows of the messages at these places without those ``gone`` (ranges, in order and
         apart), and the ids of those that have to be read.
         """
-        columns, keyed = self._columns(segment, runs, judge.now_ns)
+        columns, keyed = self._columns(places, judge.now_ns)
         ids = columns[ID]
         out = bytearray(len(ids))  # 1: no row by its traits alone
         for first, last in gone:
@@ -96,20 +106,12 @@ class Told:
         parts = [without(columns, out), columns_of(rows)]
         return [each for each in parts if each[ID]], wanted
 
-    def _columns(
-        self, segment: int, runs: Iterable[Run], now_ns: int
-    ) -> tuple[Columns, Sequence[int]]:
+    def _columns(self, places: Places, now_ns: int) -> tuple[Columns, Sequence[int]]:
         """The rows of all of it, in growing id, and whether they have a key: () if none has.
 
         Columns that are the same are one array (see `in_groups`), which must not be changed.
         """
-        ids, frames, records = array("Q"), array("I"), array("I")
-        grow, after = True, 0
-        for first, count, offset, record in runs:
-            grow, after = grow and first >= after, first + count
-            ids.extend(range(first, first + count))
-            frames.extend(array("I", [offset // FRAME_UNIT]) * count)
-            records.extend(array("I", [record]) * count)
+        ids, frames, records = _spread(places)
         rows = len(ids)
         ranks = ids
         if self._ranks:
@@ -125,7 +127,7 @@ class Told:
             keys,
             ranks,
             ids,
-            array("I", [segment]) * rows,
+            array("I", [places.segment]) * rows,
             frames,
             records,
             lengthened(self._sizes, rows, "I"),
@@ -133,11 +135,25 @@ class Told:
             lengthened(self._priorities, rows, "B"),
         )
         keyed = () if self._keyed == 0 else lengthened(self._keyed, rows, "B")
-        if grow:
+        if climbs(places.firsts):  # records do not overlap
             return columns, keyed
         order = sorted(range(rows), key=ids.__getitem__)
         columns = tuple(array(c.typecode, map(c.__getitem__, order)) for c in columns)
         return columns, [keyed[at] for at in order] if keyed else ()
+
+
+def _spread(places: Places) -> tuple[array[int], array[int], array[int]]:
+    """Ids, frames and records, a row for each message."""
+    if places.counts == 1:
+        rows = len(places.firsts)
+        return places.firsts, places.frames, lengthened(places.records, rows)
+    ids, frames, records = array("Q"), array("I"), array("I")
+    rest = each(places.counts), places.frames, each(places.records)
+    for first, count, frame, record in zip(places.firsts, *rest, strict=False):
+        ids.extend(range(first, first + count))
+        frames.extend(array("I", [frame]) * count)
+        records.extend(array("I", [record]) * count)
+    return ids, frames, records
 
 
 def _keys_of(due: array[int], ranks: array[int], now_ns: int) -> array[int]:

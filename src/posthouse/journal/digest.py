@@ -61,6 +61,9 @@ class Told:
     def add(self, sizes: Sequence[int], traits: Sequence[Traits | None]) -> None:
         """Messages join."""
         self.sizes.extend(sizes)
+        if len(traits) == 1:
+            self._add_one(traits[0] or _PLAIN)
+            return
         same = traits.count(traits[0]) == len(traits)
         rows = [each or _PLAIN for each in (traits[:1] if same else traits)]
         times = len(traits) if same else 1
@@ -69,6 +72,14 @@ class Told:
         self.expires_ns.extend(array("Q", [each.expires_ns for each in rows]) * times)
         self.priorities.extend(array("B", [each.priority for each in rows]) * times)
         self.keyed.extend(array("B", [bool(each.key) for each in rows]) * times)
+
+    def _add_one(self, traits: Traits) -> None:
+        """`add`, but for the size: quicker than the making of arrays."""
+        self.due_ns.append(traits.due_ns)
+        self.ranks.append(traits.rank)
+        self.expires_ns.append(traits.expires_ns)
+        self.priorities.append(traits.priority)
+        self.keyed.append(bool(traits.key))
 
 
 @dataclass(slots=True)
