@@ -142,6 +142,39 @@ async def test_a_checkpoint_of_another_life_of_the_number_is_not_believed(image:
     assert decode_checkpoint(encode_checkpoint(digest, later, end), header, end) is None
 
 
+@pytest.mark.parametrize("what", ["all that is told", "due times", "frames", "keys"])
+async def test_a_checkpoint_whose_columns_do_not_fit_together_is_not_believed(
+    image: Image, what: str
+) -> None:
+    """Its checksum holds: it was written so."""
+    now = _now(image)
+    expected = rebuilt(image, OPTIONS, now).state
+    path, following = _checkpoints(image)[0], _checkpoints(image)[1]
+    header = SegmentHeader.unpack(image[path.replace(".ckp", ".seg")])
+    after = SegmentHeader.unpack(image[following.replace(".ckp", ".seg")])
+    assert header is not None
+    assert after is not None
+    digest = decode_checkpoint(image[path], header, after.previous_end)
+    assert digest is not None
+    columns = next(each for each in digest.columns.values() if each.told is not None)
+    assert columns.told is not None
+    forged = {
+        "all that is told": columns.told.arrays(),
+        "due times": [columns.told.due_ns],
+        "frames": [columns.frames],
+        "keys": [columns.told.keyed],
+    }[what]
+    for column in forged:
+        if what != "all that is told":
+            column[0] = 1 - min(column[0], 1)  # not all the same, which has no length
+        column.pop()
+    data = encode_checkpoint(digest, header, after.previous_end)
+    assert decode_checkpoint(data, header, after.previous_end) is None
+    opened = rebuilt(image | {path: data}, OPTIONS, now)
+    assert opened.read == 1
+    assert opened.state == expected
+
+
 async def test_without_its_checkpoint_damage_in_a_segment_is_seen(image: Image) -> None:
     now = _now(image)
     path = _checkpoints(image)[0]
