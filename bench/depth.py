@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import posthouse
@@ -49,19 +49,21 @@ def _queue(broker: posthouse.Broker, kind: str) -> posthouse.Queue[Any]:
     return broker.queue("deep", max_bytes=1 << 40, order=order, fair=kind == "fair")
 
 
-async def fill(queue: posthouse.Queue[Any], count: int, kind: str = "plain") -> None:
-    """Put so many messages, each a body of its own; a few batches are under way at a time."""
+async def fill(
+    queue: posthouse.Queue[Any], count: int, kind: str = "plain", batch: int = FILL_BATCH
+) -> None:
+    """Put so many messages, each a body of its own; a few thousand are under way at a time."""
     options = KINDS[kind]
-    left = count // FILL_BATCH
+    left = count // batch
 
     async def producer() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            bodies = [b"%0*d" % (BODY_BYTES, n) for n in range(FILL_BATCH)]
+            bodies = [b"%0*d" % (BODY_BYTES, n) for n in range(batch)]
             await queue.put_many(bodies, **options(left))
 
-    await asyncio.gather(*(producer() for _ in range(4)))
+    await asyncio.gather(*(producer() for _ in range(4 * max(1, FILL_BATCH // batch))))
 
 
 async def _through(queue: posthouse.Queue[Any], seconds: float) -> float:
@@ -188,13 +190,13 @@ def _resident_bytes() -> int:
 
 
 async def _fill_and_tell(
-    directory: str, count: int, seconds: float, kind: str, cache: dict[str, Any]
+    directory: str, count: int, seconds: float, kind: str, batch: int, cache: dict[str, Any]
 ) -> None:
     async with posthouse.open(directory, **cache) as broker:
         before = _resident_bytes()
         queue = _queue(broker, kind)
         began = perf_counter()
-        await fill(queue, count, kind)
+        await fill(queue, count, kind, batch)
         took = perf_counter() - began
         grown = _resident_bytes() - before
         print(f"filled {count:,} of {BODY_BYTES} B at {count / took:,.0f} messages/s")
@@ -205,17 +207,18 @@ async def _fill_and_tell(
 
 async def _open_and_tell(directory: str, kind: str, cache: dict[str, Any]) -> None:
     before = _resident_bytes()
-    began = perf_counter()
+    began, used = perf_counter(), process_time()
     async with posthouse.open(directory, **cache) as broker:
         opened = perf_counter() - began
         queue = _queue(broker, kind)
         if kind in ("delay", "key-delay"):
             await queue.put(b"the only one that may be had")
         message = await queue.get()
-        first = perf_counter() - began
+        first, used = perf_counter() - began, process_time() - used
         grown = _resident_bytes() - before
         await message.ack()
-    print(f"opened after {opened:.2f} s, first delivery after {first:.2f} s")
+    print(f"opened after {opened:.2f} s, first delivery after {first:.2f} s", end="")
+    print(f" ({used:.2f} s of CPU time)")
     print(f"resident memory after that: {grown:,} bytes more than before")
 
 
@@ -225,6 +228,7 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=10_000_000)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--kind", choices=list(KINDS), default="plain", help="of the backlog")
+    parser.add_argument("--batch", type=int, default=FILL_BATCH, help="messages for each record")
     parser.add_argument("--cache-bytes", type=int, help="of the broker; its default if not given")
     parser.add_argument("--dir", type=Path, default=DATA, help="where to put data")
     parser.add_argument("--open", metavar="DIRECTORY", help="open this log and report")
@@ -237,12 +241,13 @@ def main() -> int:
             runner.run(_open_and_tell(args.open, args.kind, cache))
             return 0
         if args.fill:
-            work = _fill_and_tell(args.fill, args.messages, args.seconds, args.kind, cache)
-            runner.run(work)
+            told = args.messages, args.seconds, args.kind, args.batch
+            runner.run(_fill_and_tell(args.fill, *told, cache))
             return 0
     with fresh_directory(args.dir) as directory:
         again = [sys.executable, "-m", "bench.depth"]
         size = ["--messages", str(args.messages), "--seconds", str(args.seconds)]
+        size += ["--batch", str(args.batch)]
         kind = ["--kind", args.kind]
         if cache:
             kind += ["--cache-bytes", str(args.cache_bytes)]

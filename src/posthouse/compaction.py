@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
-from typing import Final
+from operator import attrgetter
+from typing import Final, TypeVar
 
 from posthouse.core.carrying import Row, carried, parts_in_memory
 from posthouse.core.cold import Cold
@@ -21,6 +23,7 @@ from posthouse.core.pages import Page, Run
 from posthouse.core.places import Placed
 from posthouse.core.queue import QueueState
 from posthouse.core.state import BrokerState
+from posthouse.core.waiting import size_of
 from posthouse.errors import PosthouseError, StorageFull
 from posthouse.journal.codec import size_bound
 from posthouse.journal.format import PUT_OVERHEAD_BYTES
@@ -41,7 +44,9 @@ RETURNED_BYTES: Final = 24
 MESSAGE_BYTES: Final = 32
 """About what a message takes in the log beyond its body and headers."""
 
+_SIZE_BYTES: Final = attrgetter("size_bytes")
 
+T = TypeVar("T")
 logger = logging.getLogger("posthouse.log")
 
 
@@ -153,7 +158,9 @@ class Compactor:
 
     async def _cold_of(self, queue: QueueState, segment: int) -> None:
         while queue.cold is not None:
-            found = _within_bytes(queue.cold.in_segment(segment, STEP_MESSAGES), self._step_bytes)
+            found = _within(
+                queue.cold.in_segment(segment, STEP_MESSAGES), self._step_bytes, _SIZE_BYTES
+            )
             entries = {each[0]: each for each in await self._read_placed(queue.number, found)}
             await self._make_room(_bytes_of([*entries.values()]))
             cold = queue.cold
@@ -195,7 +202,7 @@ class Compactor:
             # What was carried is durable by now, and not in the segment any more.
             lives = self._journal.live.lives_in(segment)
             found = [row for row in part if lives(row[0][0])]
-            rows = _within(found[:STEP_MESSAGES], self._step_bytes)
+            rows = _within(found[:STEP_MESSAGES], self._step_bytes, lambda row: size_of(row[0]))
             looked += len(part)
             if len(rows) < len(found):
                 missed = max(missed, needed)
@@ -271,21 +278,11 @@ def _bytes_of(entries: list[Entry]) -> int:
     )
 
 
-def _within_bytes(rows: list[Placed], most_bytes: int) -> list[Placed]:
-    """`_within` for what is on disk."""
-    total = 0
-    for at, row in enumerate(rows):
-        total += row.size_bytes + PUT_OVERHEAD_BYTES
-        if total > most_bytes and at:
-            return rows[:at]
-    return rows
-
-
-def _within(rows: list[Row], most_bytes: int) -> list[Row]:
+def _within(rows: list[T], most_bytes: int, bytes_of: Callable[[T], int]) -> list[T]:
     """The first of them, within so many bytes; one at least."""
     total = 0
-    for at, (entry, _, _, _) in enumerate(rows):
-        total += len(entry[2]) + len(entry[3]) + PUT_OVERHEAD_BYTES
+    for at, row in enumerate(rows):
+        total += bytes_of(row) + PUT_OVERHEAD_BYTES
         if total > most_bytes and at:
             return rows[:at]
     return rows

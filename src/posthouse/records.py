@@ -118,6 +118,7 @@ class Stored:
         count: how many messages, with consecutive ids from ``first_id`` on.
         size_bytes: of their bodies and headers.
         traits: theirs, or None where none has any.
+        sizes: bytes of the body and headers of each, where one has traits; else empty.
         offset: of the record in its frame's payload.
     """
 
@@ -130,6 +131,7 @@ class Stored:
     traits: list[Traits | None] | None
     offset: int
     carried: bool = False
+    sizes: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -206,7 +208,21 @@ class Remembered:
     ids: list[int]
 
 
+@dataclass(slots=True)
+class Accepted:
+    """Puts of a producer outside whose records are about to leave the log.
+
+    A row is for puts with consecutive sequences that were stored under consecutive ids: the first
+    sequence, how many, the first id.
+    """
+
+    producer: int
+    sequences: list[int]
+    counts: list[int]
+    ids: list[int]
+
+
 Record: TypeAlias = (
     "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"
-    " | Copied | Bound | Remembered"
+    " | Copied | Bound | Remembered | Accepted"
 )

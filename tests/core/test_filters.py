@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from posthouse.core.filters import Filter
@@ -457,6 +457,8 @@ DATABASE.execute("CREATE TABLE m (id, key, priority, attempts, headers, body)")
 
 
 @settings(max_examples=600, deadline=None)
+@example("key in body", [Letter(["a"], key="a")])
+@example("not (key in body)", [Letter([None, 1], key="a")])
 @given(FILTERS, st.lists(LETTERS, min_size=1, max_size=4))
 def test_sql_finds_what_closures_find(text: str, letters: list[Letter]) -> None:
     found = Filter(text)

@@ -30,10 +30,14 @@ def _rows(rng: random.Random, kind: str, rows: int) -> list[tuple[Run, int]]:
 
 
 def _sparse(rows: list[tuple[Run, int]]) -> Runs:
-    places = [number for run, _ in rows for number in (run[1], run[2] // 8, run[3])]
-    firsts = [run[0] for run, _ in rows]
-    sizes = [size for _, size in rows]
-    return Runs(3, firsts, places, sizes, special=False, carried=False)
+    columns = (
+        array("Q", [run[0] for run, _ in rows]),
+        array("I", [run[1] for run, _ in rows]),
+        array("I", [run[2] // 8 for run, _ in rows]),
+        array("I", [run[3] for run, _ in rows]),
+        array("Q", [size for _, size in rows]),
+    )
+    return Runs(3, columns, None, carried=False)
 
 
 def _held_bytes(page: Page) -> int:

@@ -18,6 +18,7 @@ from posthouse.journal.format import FORMAT_VERSION, SegmentHeader
 from posthouse.journal.log import Log
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import (
+    Accepted,
     Bound,
     Copied,
     Declared,
@@ -109,7 +110,10 @@ async def _write(closed: bool) -> dict[str, bytes]:
         files,
         small_options(salt=salts(1 + closed)),
         snapshot=lambda: [Delivered(1, [bench.next_id - 1], [2])],
-        carry=lambda first_id: [Remembered(1, ["d-0", "d-\N{POSTBOX}"], [1, 2])],
+        carry=lambda first_id: [
+            Remembered(1, ["d-0", "d-\N{POSTBOX}"], [1, 2]),
+            Accepted(1 << 41, [5, 9], [3, 1], [1, 4]),
+        ],
     )
     journal = bench.journal
     bench.next_id = NOW_NS

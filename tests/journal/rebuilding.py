@@ -17,6 +17,7 @@ from posthouse.records import Entry
 from posthouse.testing.simdisk import SimDisk
 
 DIRECTORY = "data"
+_ALL = 1 << 64
 Image = dict[str, bytes]
 
 
@@ -101,4 +102,5 @@ def plain(state: BrokerState) -> Any:
             {rank: count for rank, count in queue.attempts.items() if count},
             len(queue.dedup),
         )
-    return queues, state.numbers.last_id, sorted(state.router.bindings(None))
+    producers = state.producers.carry(_ALL, _ALL, 0)
+    return queues, state.numbers.last_id, sorted(state.router.bindings(None)), producers

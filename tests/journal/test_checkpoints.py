@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 
 import posthouse
+from posthouse.backends.log import LogBackend
+from posthouse.core.producers import FIRST_PRODUCER
 from posthouse.errors import LogDamaged
 from posthouse.journal.checkpoint import decode_checkpoint, encode_checkpoint
 from posthouse.journal.checkpoints import Checkpoints
 from posthouse.journal.format import SegmentHeader
 from posthouse.journal.log import LogOptions
+from posthouse.records import Accepted
 from posthouse.testing.cases.base import soon
 from tests.journal.rebuilding import Image, image_of, rebuilt, replayed
 
@@ -23,7 +26,12 @@ OPTIONS = LogOptions(**SMALL)
 
 async def _busy(directory: Path) -> None:
     """Fill several segments with everything that a log may hold."""
-    async with posthouse.open(str(directory), **SMALL) as broker:
+    backend = LogBackend(str(directory), OPTIONS)
+    async with posthouse.Broker("simulated", backend) as broker:
+        session = backend.session
+        session.port("named", {})
+        told_again = Accepted(FIRST_PRODUCER, [10_000, 20_000], [5, 1], [1, 7])
+        session.engine.journal.append(told_again)
         plain = broker.queue("plain", retry=posthouse.Retry(max_attempts=2))
         keyed = broker.queue("keyed")
         await plain.bind(broker.topic("t"))
@@ -32,6 +40,8 @@ async def _busy(directory: Path) -> None:
             await plain.put_many([b"%d-%d" % (number, each) + b"x" * 100 for each in range(50)])
             await keyed.put(b"k" * 300, key=f"k{number % 3}", dedup=f"d{number}")
             await plain.put(b"later" + b"z" * 500, delay=3600)
+            outside = session.named_port("named", FIRST_PRODUCER + number % 3, 2 * number + 1)
+            outside.put_many(1, [b"outside", b"too"])
             await broker.topic("t").publish(b"both")
             taken = await soon(plain.get_many(30))
             await plain.ack_many(taken[:20])
@@ -130,6 +140,39 @@ async def test_a_checkpoint_of_another_life_of_the_number_is_not_believed(image:
         header.number, header.salt, header.first_sequence + 1, 0, 0, 0, 0, reused=False
     )
     assert decode_checkpoint(encode_checkpoint(digest, later, end), header, end) is None
+
+
+@pytest.mark.parametrize("what", ["all that is told", "due times", "frames", "keys"])
+async def test_a_checkpoint_whose_columns_do_not_fit_together_is_not_believed(
+    image: Image, what: str
+) -> None:
+    """Its checksum holds: it was written so."""
+    now = _now(image)
+    expected = rebuilt(image, OPTIONS, now).state
+    path, following = _checkpoints(image)[0], _checkpoints(image)[1]
+    header = SegmentHeader.unpack(image[path.replace(".ckp", ".seg")])
+    after = SegmentHeader.unpack(image[following.replace(".ckp", ".seg")])
+    assert header is not None
+    assert after is not None
+    digest = decode_checkpoint(image[path], header, after.previous_end)
+    assert digest is not None
+    columns = next(each for each in digest.columns.values() if each.told is not None)
+    assert columns.told is not None
+    forged = {
+        "all that is told": columns.told.arrays(),
+        "due times": [columns.told.due_ns],
+        "frames": [columns.frames],
+        "keys": [columns.told.keyed],
+    }[what]
+    for column in forged:
+        if what != "all that is told":
+            column[0] = 1 - min(column[0], 1)  # not all the same, which has no length
+        column.pop()
+    data = encode_checkpoint(digest, header, after.previous_end)
+    assert decode_checkpoint(data, header, after.previous_end) is None
+    opened = rebuilt(image | {path: data}, OPTIONS, now)
+    assert opened.read == 1
+    assert opened.state == expected
 
 
 async def test_without_its_checkpoint_damage_in_a_segment_is_seen(image: Image) -> None:

@@ -18,6 +18,7 @@ from posthouse.journal.format import (
 )
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import (
+    Accepted,
     Bound,
     Closed,
     Copied,
@@ -102,6 +103,12 @@ def remembered(draw: st.DrawFn) -> Remembered:
     return Remembered(draw(queues), [row[0] for row in rows], [row[1] for row in rows])
 
 
+@st.composite
+def accepted(draw: st.DrawFn) -> Accepted:
+    rows = draw(st.lists(st.tuples(ids, attempts, ids), max_size=20))
+    return Accepted(draw(ids), *([row[at] for row in rows] for at in range(3)))
+
+
 records = st.one_of(
     st.builds(Opened, epoch=st.integers(1, 2**32), at_ns=times_ns),
     st.builds(Closed, at_ns=times_ns),
@@ -113,6 +120,7 @@ records = st.one_of(
     delivered(),
     st.builds(Bound, topic=names, queue=queues, pattern=names, bound=st.booleans()),
     remembered(),
+    accepted(),
 )
 
 
@@ -253,8 +261,15 @@ def test_the_bound_of_entries_is_what_the_engine_checks() -> None:
         Returned(1, [1, 2], [1], [0, 0]),
         Delivered(1, [1], []),
         Remembered(1, ["a"], []),
+        Accepted(1, [1, 2], [1, 1], [1]),
     ],
-    ids=["a gap in the ids", "a short column", "an empty column", "a dedup id too many"],
+    ids=[
+        "a gap in the ids",
+        "a short column",
+        "an empty column",
+        "a dedup id too many",
+        "an id too few",
+    ],
 )
 def test_what_the_log_cannot_hold_is_refused(record: Record) -> None:
     with pytest.raises(ValueError, match=r"consecutive|one length"):

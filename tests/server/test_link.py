@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import posthouse
-from posthouse.core.producers import FIRST_PRODUCER, Producers
+from posthouse.core.producers import FIRST_PRODUCER, KEPT_NS, Producers
 from posthouse.errors import (
     BadArgument,
     FilterError,
@@ -45,6 +45,27 @@ def test_producers_are_remembered_and_forgotten() -> None:
     assert len(table) == 3
     assert table.find(one, 10) is None, "who was silent longest goes"
     assert table.find(two, 2) == 500
+
+
+def test_producers_are_carried_until_their_client_has_seen_the_answers() -> None:
+    table = Producers()
+    one, two = FIRST_PRODUCER, FIRST_PRODUCER + 1
+    for first_id, sequence in ((100, 1), (200, 4), (300, 5)):
+        table.note(one, sequence, 3 if sequence == 1 else 1, first_id)
+    table.note(two, 1, 1, 250)
+    assert table.carry(100, 300, 0) == [], "what is in a segment that stays"
+    assert table.carry(260, 300, 0) == [(one, [(1, 3, 100), (4, 1, 200)]), (two, [(1, 1, 250)])]
+    assert table.carry(280, 310, 0) == [], "it was told again behind 300"
+    table.seen(one, 3)
+    table.seen(two, 2)
+    table.seen(7, 2)
+    assert [table.find(one, 3), table.find(two, 1), len(table)] == [102, None, 3]
+    assert table.carry(301, 310, 0) == [(one, [(1, 3, 100), (4, 1, 200), (5, 1, 300)])]
+    table.seen(one, 5)
+    for row in ((4, 1, 200), (5, 1, 300)):
+        table.note(one, *row)  # a restart finds both records
+    assert table.carry(320, 320, 0) == [(one, [(4, 1, 200), (5, 1, 300)])]
+    assert table.carry(400, 400, KEPT_NS + 250) == [(one, [(5, 1, 300)])], "too old to come again"
 
 
 @pytest.mark.parametrize(

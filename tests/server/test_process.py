@@ -131,6 +131,61 @@ async def test_puts_are_recognised_by_the_next_server(tmp_path: Path) -> None:
             assert placed[4][0]["waiting"] == 5
 
 
+async def _reclaim(server: ServerProcess) -> None:
+    """Settle what is there until the log has one segment only."""
+    async with posthouse.open(server.url) as broker:
+        q, other = broker.queue("q"), broker.queue("other")
+        while (await q.stats()).waiting:
+            await (await soon(q.get())).ack(durable=True)
+        while len(_segments(server)) > 1:
+            await other.put("a frame that lets segments go")
+            await (await soon(other.get())).ack(durable=True)
+
+
+def _segments(server: ServerProcess) -> list[str]:
+    return sorted(path.name for path in Path(server.directory).glob("*.seg"))
+
+
+async def test_a_put_is_known_when_its_segment_is_gone_and_the_server_killed_again(
+    tmp_path: Path,
+) -> None:
+    """Answered to nobody, taken, settled, reclaimed; and then its client comes back."""
+    from posthouse.wire import requests
+    from posthouse.wire.answers import Answer, Placed
+
+    with ServerProcess(tmp_path / "data") as server:
+        put = requests.PutEach(1, "q", 5, 2, [b"a", b"b"])
+        batch = requests.PutMany(2, "q", 7, 2, [b"c", b"d"])
+        commit = requests.Commit(3, 9, [requests.PutStep("q", 2, b"e", b"", None)])
+        with Raw(server.url) as client:
+            welcome = client.hello()
+            client.say(put, batch, commit)
+            first = sorted([client.hear() for _ in range(3)], key=lambda each: each.of)
+        before = _segments(server)
+        for _ in range(2):  # what was told again is told again as well
+            await asyncio.to_thread(server.end, kill=True)
+            await asyncio.to_thread(server.start)
+            await _reclaim(server)
+            assert not set(before) & set(_segments(server))
+            before = _segments(server)
+        await asyncio.to_thread(server.end, kill=True)
+        await asyncio.to_thread(server.start)
+        with Raw(server.url) as client:
+            assert not client.hello(session=welcome.session, producer=welcome.producer).resumed
+            put.again = batch.again = commit.again = True
+            client.say(put, batch, commit, requests.Ask(4, "stats", "q", []))
+            answers = [client.hear() for _ in range(5)]
+        placed = {(each.of, each.part): each.first for each in answers if isinstance(each, Placed)}
+        others = {each.of: each.value for each in answers if isinstance(each, Answer)}
+        assert placed == {
+            (1, 0): first[0].first,
+            (1, 1): first[0].first + 1,
+            (2, 0): first[1].first,
+        }
+        assert others[3] == first[2].value
+        assert others[4]["waiting"] == 0, "nothing was stored again"
+
+
 _HOLD = """
 import asyncio, sys, posthouse
 async def main():

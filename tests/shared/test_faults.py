@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -235,23 +234,6 @@ async def test_a_socket_that_somebody_removes_is_made_anew(tmp_path: Path) -> No
             assert status_of(data).pid != first
             await asyncio.wait_for(broker.queue("q").put(3), 30)
             assert (await other.queue("q").stats()).waiting == 3
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(mount)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if done.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
 
 
 async def test_a_full_disk_is_a_clear_error_and_passes(small_disk: Path) -> None:

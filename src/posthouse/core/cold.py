@@ -17,7 +17,8 @@ from typing import Final, TypeAlias
 
 from posthouse.core.orders import MOST_PRIORITY, PRIORITY_SHIFT, rank_of
 from posthouse.core.pages import PAGE_BYTES, PAGE_MESSAGES, Pages, Run
-from posthouse.core.places import RANK, SEGMENT, Columns, Placed, Places, in_groups, placed
+from posthouse.core.places import RANK, SEGMENT, Columns, Placed, Places, placed
+from posthouse.core.sorting import in_groups
 from posthouse.core.stubs import Stubs
 from posthouse.model import FOREVER_NS, QueuePolicy
 from posthouse.records import Entry
@@ -143,17 +144,18 @@ class Cold:
                 near.append(entry)
         return far, near
 
-    def take_in(self, columns: Columns) -> None:
-        """Rows join, as recovery found them, where there were none."""
+    def take_in(self, parts: list[Columns]) -> None:
+        """Rows join, as recovery found them, where there were none. The list is emptied."""
 
-        def group(key: int, rank: int, priority: int) -> int:
-            return self._level(priority) if key == rank else _DELAYED
+        def group(priority: int, delayed: bool) -> int:
+            return _DELAYED if delayed else self._level(priority)
 
-        for level, part in in_groups(columns, group).items():
-            if level == _DELAYED:
-                self.delayed.extend(part)
-            else:
-                self._levels.setdefault(level, Places()).extend(part)
+        for level, found in in_groups(parts, group):
+            places = self.delayed
+            if level != _DELAYED:
+                places = self._levels.setdefault(level, Places())
+            for part in found:
+                places.extend(part)
         self.look_up_soonest()
 
     def make_due(self, now_ns: int, most: int = DUE_STEP) -> int:

@@ -28,9 +28,9 @@ def shortened(column: Column) -> Column:
     return column[0] if same == column else column
 
 
-def lengthened(column: Column, rows: int) -> array[int]:
+def lengthened(column: Column, rows: int, typecode: str = "I") -> array[int]:
     """The same as an array of its own kind, which can grow; of an int so many."""
-    return array("I", [column]) * rows if isinstance(column, int) else column
+    return array(typecode, [column]) * rows if isinstance(column, int) else column
 
 
 def each(column: Column) -> Iterable[int]:

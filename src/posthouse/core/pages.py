@@ -61,6 +61,17 @@ def joined(ranges: list[Range]) -> list[Range]:
     return apart
 
 
+def outside(ranges: Sequence[Range]) -> list[Range]:
+    """All other ids, as ranges; these are in order and apart."""
+    others: list[Range] = []
+    start = 0
+    for first, last in ranges:
+        others.append((start, first - 1))
+        start = last + 1
+    others.append((start, (1 << 64) - 1))
+    return [ids for ids in others if ids[0] <= ids[1]]
+
+
 class Page:
     """What waits of one queue in one segment, or a part of that. See the module's invariants.
 
@@ -195,14 +206,8 @@ class Page:
 
     def part(self, ranges: Sequence[Range]) -> Page:
         """Another page of only these messages, as far as they are here. Its size is not known."""
-        outside: list[Range] = []
-        start = 0
-        for first, last in ranges:
-            outside.append((start, first - 1))
-            start = last + 1
-        outside.append((start, (1 << 64) - 1))
         page = Page(self.segment)
-        for run, _ in pieces(self.runs(), [ids for ids in outside if ids[0] <= ids[1]]):
+        for run, _ in pieces(self.runs(), outside(ranges)):
             page.add(run, 0)
         return page
 

@@ -16,20 +16,19 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain, compress, islice, repeat, starmap
-from operator import itemgetter, lt
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, compress, starmap
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from posthouse.core.pages import FRAME_UNIT, Run
 from posthouse.model import FOREVER_NS
-from posthouse.records import Entry, Traits
+from posthouse.records import Entry
 
 BLOCK_ROWS: Final = 512
-_PLAIN: Final = Traits()
 
 _TYPECODES: Final = "QQQIIIIQB"
-_KEY, RANK, ID, SEGMENT, _FRAME, _RECORD, _SIZE, _EXPIRES, _PRIORITY = range(9)
+KEY, RANK, ID, SEGMENT, _FRAME, _RECORD, _SIZE, _EXPIRES, PRIORITY = range(9)
 
 Columns: TypeAlias = "tuple[array[int], ...]"
 """One array for each field of a `Placed`, in their order."""
@@ -78,32 +77,6 @@ def placed(entry: Entry, due_ns: int, segment: int, run: Run) -> Placed:
     )
 
 
-def placed_all(entries: list[Entry], now_ns: int, segment: int, runs: list[Run]) -> Columns | None:
-    """The rows of messages that stand at these places, by their traits alone: quicker than one by
-    one. None if one has an ordering key.
-    """
-    traits = [entry[4] or _PLAIN for entry in entries]
-    if any(each.key for each in traits):
-        return None
-    ids = [entry[0] for entry in entries]
-    ranks = [each.rank or number for each, number in zip(traits, ids, strict=True)]
-    due = [each.due_ns if each.due_ns > now_ns else 0 for each in traits]
-    counts = [run[1] for run in runs]
-    frames = [run[2] // FRAME_UNIT for run in runs]
-    records = [run[3] for run in runs]
-    return (
-        array("Q", [at or rank for at, rank in zip(due, ranks, strict=True)]),
-        array("Q", ranks),
-        array("Q", ids),
-        array("I", repeat(segment, len(ids))),
-        array("I", chain.from_iterable(map(repeat, frames, counts))),
-        array("I", chain.from_iterable(map(repeat, records, counts))),
-        array("I", [len(entry[2]) + len(entry[3]) for entry in entries]),
-        array("Q", [each.expires_ns or FOREVER_NS for each in traits]),
-        array("B", [each.priority for each in traits]),
-    )
-
-
 def by_place(row: Placed) -> tuple[int, int, int, int]:
     """What puts rows in the order in which they stand on disk."""
     return row.segment, row.frame, row.record, row.id
@@ -120,50 +93,33 @@ def rows_of(columns: Columns) -> Iterator[Placed]:
     return starmap(Placed, zip(*columns, strict=True))
 
 
-def in_groups(columns: Columns, group_of: Callable[[int, int, int], int]) -> dict[int, Columns]:
-    """Columns by ``group_of(key, rank, priority)`` of their rows, each in growing (key, rank)."""
-    keys, ranks = columns[_KEY], columns[RANK]
-    if keys == ranks and len(set(columns[_PRIORITY])) == 1 and _grow(keys):
-        return {group_of(keys[0], ranks[0], columns[_PRIORITY][0]): columns}
-    groups: dict[int, list[int]] = {}
-    for at, row in enumerate(zip(keys, ranks, columns[_PRIORITY], strict=True)):
-        groups.setdefault(group_of(*row), []).append(at)
-    found: dict[int, Columns] = {}
-    for group, places in groups.items():
-        places.sort(key=ranks.__getitem__)
-        places.sort(key=keys.__getitem__)
-        found[group] = tuple(
-            array(column.typecode, map(column.__getitem__, places)) for column in columns
-        )
-    return found
-
-
-def _grow(values: array[int]) -> bool:
-    return all(map(lt, values, islice(values, 1, None)))
-
-
 class _Block:
     """Up to twice `BLOCK_ROWS` rows."""
 
     __slots__ = ("columns", "soonest")
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Columns, soonest: int | None = None) -> None:
         self.columns = columns
-        self.soonest = min(columns[_EXPIRES], default=FOREVER_NS)
+        self.soonest = 0 if soonest is None else soonest
+        if soonest is None:
+            self.look_up_soonest()
 
     def __len__(self) -> int:
-        return len(self.columns[_KEY])
+        return len(self.columns[KEY])
+
+    def look_up_soonest(self) -> None:
+        self.soonest = min(self.columns[_EXPIRES], default=FOREVER_NS)
 
     @property
     def first(self) -> tuple[int, int]:
-        return self.columns[_KEY][0], self.columns[RANK][0]
+        return self.columns[KEY][0], self.columns[RANK][0]
 
     def row(self, at: int) -> Placed:
         return Placed(*map(itemgetter(at), self.columns))
 
     def index(self, key: int, rank: int) -> int:
         """Where the row of this key and rank is, or belongs."""
-        keys = self.columns[_KEY]
+        keys = self.columns[KEY]
         start = bisect_left(keys, key)
         if start == len(keys) or keys[start] != key:
             return start
@@ -187,7 +143,7 @@ class _Block:
         self.columns = tuple(
             array(column.typecode, compress(column, stays)) for column in self.columns
         )
-        self.soonest = min(self.columns[_EXPIRES], default=FOREVER_NS)
+        self.look_up_soonest()
         return taken
 
 
@@ -251,9 +207,13 @@ class Places:
 
     def extend(self, columns: Columns) -> None:
         """Rows join behind all others, in their order, at the cost of copying them."""
-        count = len(columns[_KEY])
+        count = len(columns[KEY])
+        # Of all together: the block's own is found when it is asked for.
+        expires_ns = columns[_EXPIRES]
+        soonest = min(expires_ns, default=FOREVER_NS)
         for start in range(0, count, 2 * BLOCK_ROWS):
-            block = _Block(tuple(column[start : start + 2 * BLOCK_ROWS] for column in columns))
+            end = start + 2 * BLOCK_ROWS
+            block = _Block(tuple(column[start:end] for column in columns), soonest)
             self._blocks.append(block)
             self._firsts.append(block.first)
         self._count += count
@@ -269,7 +229,7 @@ class Places:
     @property
     def last_key(self) -> int:
         """The highest key. There must be one."""
-        return self._blocks[-1].columns[_KEY][-1]
+        return self._blocks[-1].columns[KEY][-1]
 
     @property
     def soonest_ns(self) -> int:
@@ -302,7 +262,7 @@ class Places:
         block = self._blocks[at]
         index = block.index(key, rank)
         here = index < len(block) and block.columns[RANK][index] == rank
-        return (at, index) if here and block.columns[_KEY][index] == key else None
+        return (at, index) if here and block.columns[KEY][index] == key else None
 
     def get(self, key: int, rank: int) -> Placed | None:
         """The row of this key and rank as it is now, or None."""
@@ -345,7 +305,7 @@ class Places:
         """Up to about ``most`` rows leave whose keys are no higher, the first ones."""
         gone: list[Placed] = []
         while self._blocks and self.first_key <= key and len(gone) < most:
-            keys = self._blocks[0].columns[_KEY]
+            keys = self._blocks[0].columns[KEY]
             end = bisect_right(keys, key)
             gone += self._cut(0, [True] * end + [False] * (len(keys) - end))
         return gone
@@ -365,6 +325,8 @@ class Places:
         """Up to ``most`` rows whose time to live is over by then."""
         found: list[Placed] = []
         for block in self._blocks:
+            if block.soonest <= by_ns:
+                block.look_up_soonest()
             if block.soonest <= by_ns:
                 found += [row for row in block.rows() if row.expires_ns <= by_ns]
                 if len(found) >= most:

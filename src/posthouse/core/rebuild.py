@@ -10,6 +10,8 @@ The order of calls is that of the segments, and for each: `columns`, `ranks`, `a
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import groupby
@@ -18,12 +20,13 @@ from typing import Final, TypeAlias
 from posthouse.core.cold import ReadPlaced
 from posthouse.core.orders import rank_of
 from posthouse.core.pages import Page, Range, joined, ranges_of
-from posthouse.core.places import RANK, Placed, by_place
+from posthouse.core.places import Placed, by_place
 from posthouse.core.queue import QueueState
 from posthouse.core.replay import bury_exhausted
-from posthouse.core.shelves import NOWHERE, STUB, Runs, Shelf, within
+from posthouse.core.shelves import Runs, Shelf, within
 from posthouse.core.state import BrokerState
 from posthouse.core.stubs import may_be_stub
+from posthouse.core.told import NOWHERE, STUB, Judge, Rows, ToldRows
 from posthouse.errors import BrokerBug
 from posthouse.records import (
     Bound,
@@ -66,24 +69,23 @@ class Rebuild:
         self,
         queue: int,
         segment: int,
-        rows: tuple[Sequence[int], Sequence[int], Sequence[int]],
+        rows: Rows,
+        told: ToldRows | None,
         *,
-        special: bool,
         carried: bool,
     ) -> None:
-        """Puts in a segment: first ids, places (see `Page`), sizes, a row for each record.
+        """Puts in a segment, and what must be known of their messages while they wait, if it must.
 
-        ``special``: something must be known of these while they wait. ``carried``: they had been
-        put before.
+        ``carried``: they had been put before.
         """
         shelf = self._shelf(queue)
-        firsts, places, sizes = rows
-        runs = Runs(segment, firsts, places, sizes, special=special, carried=carried)
+        firsts, counts = rows[:2]
+        runs = Runs(segment, rows, told, carried=carried)
         shelf.runs.append(runs)
         numbers = self._state.numbers
         numbers.last_id = max(numbers.last_id, runs.last)
         if carried:
-            for first, count in zip(firsts, places[0::3], strict=True):
+            for first, count in zip(firsts, counts, strict=True):
                 self._carried.append((segment, (first, first + count - 1)))
                 if self._moved:
                     for message_id in range(first, first + count):
@@ -211,10 +213,8 @@ class Rebuild:
         for number, shelf in self._shelves.items():
             queue = self._queue(number)
             stays = partial(self._stays, queue, shelf, now_ns)
-            # Where nothing happened to any of them.
-            quiet = not (self._moved or self._ranked or shelf.held or shelf.due_ns)
-            plain_ns = now_ns if quiet and queue.keeps_cold else None
-            shelf.build(carried, ranked, partial(read, number), stays, plain_ns)
+            odd = self._odd(shelf) if queue.keeps_cold else None
+            shelf.build(carried, ranked, partial(read, number), Judge(stays, odd, now_ns))
             away = [message_id for message_id, row in self._moved.items() if row[0] == number]
             for entry in shelf.extract(away):
                 _, target, traits = self._moved[entry[0]]
@@ -236,7 +236,8 @@ class Rebuild:
             stays = partial(self._stays, queue, shelf, now_ns)
             if not queue.keeps_pages and (queue.rich is not None or shelf.enriches()):
                 shelf.read_all(stays)
-            if shelf.placed[0]:
+            if shelf.placed:
+                shelf.note_attempted()
                 queue.cold_for(_reader(partial(read, number))).take_in(shelf.placed)
             if shelf.stubs.count:
                 queue.stubs_for(_reader(partial(read, number)), shelf.stubs)
@@ -248,7 +249,7 @@ class Rebuild:
         return rank in shelf.held and attempts >= queue.policy.retry.max_attempts
 
     def _stays(self, queue: QueueState, shelf: Shelf, now_ns: int, entry: Entry) -> int | None:
-        """See `Shelf.build`."""
+        """See `Judge`."""
         traits = entry[4]
         rank = rank_of(entry)
         if entry[0] in self._ranked and rank != self._ranks.get(entry[0]):
@@ -261,6 +262,24 @@ class Rebuild:
             as_put = due_ns == (0 if traits is None or traits.due_ns <= now_ns else traits.due_ns)
             return STUB if as_put and may_be_stub(entry, fair=queue.policy.fair) else None
         return due_ns
+
+    def _odd(self, shelf: Shelf) -> Callable[[array[int], array[int]], set[int]]:
+        """See `Judge`."""
+        known = sorted({*self._moved, *shelf.due_ns, *shelf.held})
+        ranked, ranks_now, held = self._ranked, self._ranks, shelf.held
+
+        def odd(ids: array[int], ranks: array[int]) -> set[int]:
+            if not ids:
+                return set()
+            found = set(known[bisect_left(known, ids[0]) : bisect_right(known, ids[-1])])
+            if ranked:
+                both = zip(ids, ranks, strict=True)
+                found |= {at for at, rank in both if at in ranked and ranks_now.get(at) != rank}
+            if held and ranks != ids:
+                found |= {at for at, rank in zip(ids, ranks, strict=True) if rank in held}
+            return found
+
+        return odd
 
     def _carried_after(self) -> dict[int, tuple[list[Range], list[Range]]]:
         """For each segment: see `Shelf.build`."""
@@ -319,7 +338,7 @@ class Rebuild:
             attempts = shelf.attempts.pop(rank_of(entry), 0)
             queue.arrive(entry, attempts, _due_of(shelf, entry, now_ns))
         known = {rank: count for rank, count in shelf.attempts.items() if count}
-        ranks = [rank for rank in shelf.placed[RANK] if rank in known] if known else []
+        ranks = [rank for rank in shelf.attempted if rank in known]
         if pages:
             ranks += pages.ranks_of(known)
         for rank in ranks:

@@ -11,6 +11,7 @@ from posthouse.core.queue import QueueState
 from posthouse.core.state import HOLDER_DIED, MAX_ATTEMPTS_REASON, BrokerState
 from posthouse.errors import BrokerBug
 from posthouse.records import (
+    Accepted,
     Bound,
     Closed,
     Copied,
@@ -65,6 +66,9 @@ class Replay:
                 dedup = self._state.queues[record.queue].dedup
                 for name, message_id in zip(record.dedups, record.ids, strict=True):
                     dedup.remember(name, message_id)
+            case Accepted():
+                for row in zip(record.sequences, record.counts, record.ids, strict=True):
+                    self._state.producers.note(record.producer, *row)
             case Settled():
                 self._settled(record)
             case Returned():

@@ -18,18 +18,18 @@ from posthouse.core.pages import (
     Range,
     Run,
     joined,
+    outside,
     pieces,
     ranges_of,
 )
-from posthouse.core.places import Columns, Placed, columns_of, placed, placed_all
+from posthouse.core.places import RANK, Columns, Placed, columns_of, placed
 from posthouse.core.stubs import Stubs
+from posthouse.core.told import NOWHERE, STUB, Judge, Places, Rows, Told, ToldRows
 from posthouse.records import Entry, Traits
 
 Read: TypeAlias = "Callable[[Page], list[Entry]]"
 """Reads the messages of a page; blocks."""
 
-NOWHERE: Final = -1
-STUB: Final = -2
 UNKNOWN: Final = (1 << 64) - 1
 _JOIN_AT: Final = 50_000
 
@@ -40,26 +40,28 @@ _Piece: TypeAlias = "tuple[int, Run, int]"
 class Runs:
     """Puts of one queue in one segment, a row for each record: see `Rebuild.columns`."""
 
-    __slots__ = ("carried", "counts", "firsts", "frames", "records", "segment", "sizes", "special")
+    __slots__ = (
+        "carried",
+        "counts",
+        "firsts",
+        "frames",
+        "records",
+        "segment",
+        "sizes",
+        "special",
+        "told",
+    )
 
-    def __init__(
-        self,
-        segment: int,
-        firsts: Sequence[int],
-        places: Sequence[int],
-        sizes: Sequence[int],
-        *,
-        special: bool,
-        carried: bool,
-    ) -> None:
-        packed = array("I", places)
+    def __init__(self, segment: int, rows: Rows, told: ToldRows | None, *, carried: bool) -> None:
+        firsts, counts, frames, records, sizes = rows
         self.segment = segment
-        self.firsts = array("Q", firsts)
-        self.counts = shortened(packed[0::3])
-        self.frames = packed[1::3]
-        self.records = shortened(packed[2::3])
-        self.sizes = shortened(halved(array("Q", sizes)))
-        self.special = special
+        self.firsts = firsts
+        self.counts = shortened(counts)
+        self.frames = frames
+        self.records = shortened(records)
+        self.sizes = shortened(halved(sizes))
+        self.special = told is not None
+        self.told = None if told is None else Told(told)
         self.carried = carried
         if carried:
             self._keep_last()
@@ -82,6 +84,7 @@ class Runs:
                 kept.append((piece, size_bytes if piece == run else UNKNOWN))
             seen = joined([*seen, (run[0], run[0] + run[1] - 1)])
         kept.reverse()
+        self.told = None  # its rows are those of all of them
         self.firsts = array("Q", [run[0] for run, _ in kept])
         self.counts = array("I", [run[1] for run, _ in kept])
         self.frames = array("I", [run[2] // FRAME_UNIT for run, _ in kept])
@@ -95,6 +98,14 @@ class Runs:
         if self.carried:
             return max(a + b - 1 for a, b in zip(self.firsts, each(counts), strict=False))
         return self.firsts[-1] + (counts if isinstance(counts, int) else counts[-1]) - 1
+
+    def settle(self, gone: Sequence[Range], judge: Judge) -> tuple[list[Columns], list[_Piece]]:
+        """The rows of what is special here, without these ranges, and what of it has to be read."""
+        if self.told is None or judge.odd is None or self.told.all_keyed:
+            return [], list(self.pieces(gone))
+        places = Places(self.segment, self.firsts, self.counts, self.frames, self.records)
+        rows, wanted = self.told.settle(places, gone, judge)
+        return rows, list(self.pieces(outside(ranges_of(wanted)))) if wanted else []
 
     def pieces(self, ranges: Sequence[Range]) -> Iterator[_Piece]:
         """What is left without these ranges, in growing ids."""
@@ -137,8 +148,9 @@ class Shelf:
         entries: what was read because something must be known of it.
         arriving: what moved in.
         pages: what waits and was not read.
-        placed: what was read because something must be known of it, and stays on disk; in no
-            order.
+        placed: rows of that of which something must be known, and which stays on disk; in parts,
+            in no order.
+        attempted: ranks of ``placed`` with attempts.
         stubs: the places of those ``entries`` that are stubs.
     """
 
@@ -146,6 +158,7 @@ class Shelf:
         "_join_at",
         "_traits",
         "arriving",
+        "attempted",
         "attempts",
         "cuts",
         "due_ns",
@@ -166,7 +179,8 @@ class Shelf:
         self.entries: list[Entry] = []
         self.arriving: list[Entry] = []
         self.pages: Pages | None = None
-        self.placed: Columns = columns_of(())
+        self.placed: list[Columns] = []
+        self.attempted: list[int] = []
         self.stubs = Stubs()
         self._join_at = _JOIN_AT
         self._traits: dict[Traits, Traits] = {}
@@ -195,16 +209,12 @@ class Shelf:
         carried: dict[int, tuple[list[Range], list[Range]]],
         ranked: list[Range],
         read: Read,
-        stays: Callable[[Entry], int | None],
-        plain_ns: int | None = None,
+        judge: Judge,
     ) -> None:
-        """Make the pages, and read what is special.
+        """Make the pages, and the rows of what is special, or read it.
 
         ``carried``: for a segment, the ids that were carried on since they were put there, and
-        since they were carried there. ``ranked``: what was carried with a rank. ``stays`` tells of
-        a message until when it is delayed (0: it is not), None where it has to be in memory, STUB
-        where it has to be but for its body, or NOWHERE if there is a newer copy. ``plain_ns``: the
-        time, where their traits alone tell that of those without an ordering key.
+        since they were carried there. ``ranked``: what was carried with a rank.
         """
         cuts = joined(self.cuts)
         starts = [first for first, _ in cuts]
@@ -212,7 +222,9 @@ class Shelf:
         mixed: list[_Piece] = []
         simple: list[Runs] = []
         last_carried = max((r.last for r in self.runs if r.carried and not r.special), default=0)
-        for runs in self.runs:
+        self.runs.reverse()
+        while self.runs:  # each leaves memory as its rows come
+            runs = self.runs.pop()
             gone = _meeting(runs, cuts, starts)
             later = carried[runs.segment][runs.carried]
             if runs.carried and not runs.special:
@@ -220,13 +232,15 @@ class Shelf:
             if later:
                 gone = joined([*gone, *later])
             if runs.special:
-                known += runs.pieces(gone)
+                rows, more = runs.settle(gone, judge)
+                known += more
+                self.placed += rows
             elif gone or runs.carried or runs.firsts[0] <= last_carried:
                 mixed += runs.pieces(gone)
             else:
                 simple.append(runs)
         for page, _ in paged(known):
-            self._place(page, read(page), stays, plain_ns)
+            self._place(page, read(page), judge.stays)
         # What was carried is older than all that is not mixed with it; each of the rest has its
         # place by its segment.
         mixed.sort(key=lambda piece: piece[1][0])
@@ -235,7 +249,6 @@ class Shelf:
             if parts.count:
                 page.size_bytes += sum(len(each[2]) + len(each[3]) for each in read(parts))
         pages = [page for page, _ in built]
-        self.runs.clear()
         while simple:  # each leaves memory as its pages come
             pages += simple.pop().pages()
         pages.sort(key=lambda page: page.first)
@@ -245,21 +258,12 @@ class Shelf:
                 self.pages.append(page)
 
     def _place(
-        self,
-        page: Page,
-        entries: list[Entry],
-        stays: Callable[[Entry], int | None],
-        plain_ns: int | None = None,
+        self, page: Page, entries: list[Entry], stays: Callable[[Entry], int | None]
     ) -> None:
         """Note the places of those messages of a page that stay on disk, and keep the others."""
-        runs = list(page.runs())
-        columns = None if plain_ns is None else placed_all(entries, plain_ns, page.segment, runs)
-        if columns is not None:
-            self._note(columns)
-            return
         at = 0
         rows: list[Placed] = []
-        for run in runs:
+        for run in page.runs():
             stubbed: list[Entry] = []
             for entry in entries[at : at + run[1]]:
                 due_ns = stays(entry)
@@ -271,7 +275,8 @@ class Shelf:
                     rows.append(placed(entry, due_ns, page.segment, run))
             at += run[1]
             self.entries += self.stubs.add(stubbed, page.segment, run)
-        self._note(columns_of(rows))
+        if rows:
+            self.placed.append(columns_of(rows))
 
     def _shared(self, entry: Entry) -> Entry:
         """The same, with the traits of an earlier message where they are equal."""
@@ -279,10 +284,6 @@ class Shelf:
         if traits is None or traits.dedup:
             return entry
         return (*entry[:4], self._traits.setdefault(traits, traits))
-
-    def _note(self, columns: Columns) -> None:
-        for column, more in zip(self.placed, columns, strict=True):
-            column.extend(more)
 
     def put_off(self, ids: Collection[int], stays: Callable[[Entry], int | None]) -> None:
         """The same for messages that are in pages: they leave those."""
@@ -298,6 +299,12 @@ class Shelf:
                 self._place(part, entries, stays)
         if not pages:
             self.pages = None
+
+    def note_attempted(self) -> None:
+        """Set ``attempted``; what is ``placed`` is about to leave."""
+        if self.attempts:
+            had = self.attempts.__contains__
+            self.attempted = [rank for part in self.placed for rank in filter(had, part[RANK])]
 
     def extract(self, ids: Collection[int]) -> list[Entry]:
         """Read those of these messages that are here, and take them out."""

@@ -28,6 +28,7 @@ from posthouse.model import (
     QueueStats,
 )
 from posthouse.records import (
+    Accepted,
     Bound,
     Declared,
     Delivered,
@@ -147,6 +148,9 @@ class BrokerState:
                 part = pairs[start : start + CARRY_STEP]
                 names, ids = [name for name, _ in part], [number for _, number in part]
                 records.append(Remembered(queue.number, names, ids))
+        for producer, rows in self.producers.carry(first_id, self.numbers.last_id, now_ns):
+            sequences, counts, numbers = map(list, zip(*rows, strict=True))
+            records.append(Accepted(producer, sequences, counts, numbers))
         return records
 
     # settling one message otherwise than by ack

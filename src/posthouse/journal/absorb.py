@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from posthouse.journal.catalog import Catalog
-from posthouse.journal.digest import Columns, Digest
+from posthouse.journal.digest import Digest, Rows, ToldRows
 from posthouse.journal.live import LiveTable
 from posthouse.journal.ring import RingReplay
 from posthouse.records import Bound, Declared, Moved, Opened, Record, Returned
@@ -19,12 +19,15 @@ class Sink(Protocol):
         self,
         queue: int,
         segment: int,
-        rows: tuple[Sequence[int], Sequence[int], Sequence[int]],
+        rows: Rows,
+        told: ToldRows | None,
         *,
-        special: bool,
         carried: bool,
     ) -> None:
-        """Puts: first ids, places, sizes; see `posthouse.journal.digest.Columns`."""
+        """Puts, as in `posthouse.journal.digest.Columns` and `Told`, which are his now.
+
+        ``told``: None where nothing must be known of the messages while they wait.
+        """
 
     def ranks(self, pairs: Sequence[int]) -> None:
         """Ids and ranks of carried messages that have a rank of their own, in turn."""
@@ -62,7 +65,7 @@ class Absorber:
             live.put(number, digest.first_id, digest.puts)
             live.last_id = max(live.last_id, digest.last_id)
         for columns in digest.carried.values():
-            for first, count in zip(columns.firsts, columns.places[0::3], strict=True):
+            for first, count in zip(columns.firsts, columns.counts, strict=True):
                 live.carry(number, first, count)
         for at in range(0, len(digest.ranks), 2):
             ring.moved(digest.ranks[at], digest.ranks[at + 1])
@@ -93,15 +96,14 @@ class Absorber:
             for record in digest.catalog:
                 sink.apply(record)
         for carried, kinds in ((False, digest.columns), (True, digest.carried)):
-            for (queue, special), columns in kinds.items():
-                sink.columns(queue, number, _rows(columns), special=special, carried=carried)
+            for (queue, _), columns in kinds.items():
+                rows, told = columns.arrays(), columns.told
+                sink.columns(
+                    queue, number, rows, None if told is None else told.arrays(), carried=carried
+                )
         sink.ranks(digest.ranks)
         sink.producers(digest.producers)
         for _, _, record in digest.others:
             sink.apply(record)
         for queue, settled in digest.settled.items():
             sink.settled(queue, zip(settled.firsts, settled.lasts, strict=True))
-
-
-def _rows(columns: Columns) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-    return columns.firsts, columns.places, columns.sizes

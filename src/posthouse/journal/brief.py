@@ -111,12 +111,19 @@ def _put(
     traits: list[Traits | None] | None = None
     if flags & PUT_TRAITS:
         packed, at = read_blobs(data, at, packed_sizes, end)
-        traits = [decode_traits(piece) if piece else None for piece in packed]
+        # Those of a batch are mostly all the same.
+        known = {piece: decode_traits(piece) if piece else None for piece in set(packed)}
+        traits = [known[piece] for piece in packed]
     if at != end:
         raise BadRecord("a record whose length is not that of its fields")
     seen.append((first, sizes, headers))
     carried = bool(flags & PUT_CARRIED)
-    return Stored(queue, producer, sequence, first, count, size_bytes, traits, offset, carried)
+    each: Sequence[int] = ()
+    if traits is not None:
+        each = [a + b for a, b in zip(sizes, headers, strict=True)] if headers else sizes
+    return Stored(
+        queue, producer, sequence, first, count, size_bytes, traits, offset, carried, each
+    )
 
 
 def _copied(
@@ -131,7 +138,10 @@ def _copied(
         index = of - first
         if 0 <= index < len(sizes):
             size_bytes = sizes[index] + (headers[index] if headers else 0)
-            return Stored(queue, producer, sequence, message_id, 1, size_bytes, traits, offset)
+            each = [size_bytes] if traits else ()
+            return Stored(
+                queue, producer, sequence, message_id, 1, size_bytes, traits, offset, sizes=each
+            )
     raise BadRecord("a copy of a message that is not in its frame")
 
 

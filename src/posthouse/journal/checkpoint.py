@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -15,14 +18,15 @@ import msgspec
 from posthouse.journal.codec import decode_payload, encode_payload
 from posthouse.journal.columns import (
     BadRecord,
+    packed,
     read_u32s,
     read_u64s,
-    u32_column,
     u32s,
     u64_column,
     u64s,
+    unpacked,
 )
-from posthouse.journal.digest import Columns, Digest, Ranges
+from posthouse.journal.digest import Columns, Digest, Ranges, Told
 from posthouse.journal.directory import path_in
 from posthouse.journal.files import Files
 from posthouse.journal.format import (
@@ -39,12 +43,21 @@ _HEADER: Final = struct.Struct("<8sIIQ")
 _MOST_BYTES: Final = 1 << 32
 
 
+_PUTS: Final = "QIIIQ"
+_TOLD: Final = "IQQQBB"
+_PRODUCERS: Final = "QQIQ"
+
+
+class _Rows(msgspec.Struct, array_like=True, frozen=True):
+    count: int
+    columns: list[bytes]
+
+
 class _Table(msgspec.Struct, array_like=True, frozen=True):
     queue: int
     special: bool
-    firsts: bytes
-    places: bytes
-    sizes: bytes
+    puts: _Rows
+    told: _Rows
 
 
 class _Settled(msgspec.Struct, array_like=True, frozen=True):
@@ -76,7 +89,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     carried: list[_Table]
     ranks: bytes
     voided: list[tuple[int, int, int, int]]
-    producers: list[tuple[int, int, int, int]]
+    producers: _Rows
     catalog: _Records
     others: _Records
     settled: list[_Settled]
@@ -105,7 +118,7 @@ def encode_checkpoint(digest: Digest, header: SegmentHeader, end: int) -> bytes:
             _tables(digest.carried),
             u64s(digest.ranks),
             digest.voided,
-            digest.producers,
+            _producers(digest.producers),
             _Records(len(digest.catalog), encode_payload(digest.catalog)),
             _Records(
                 len(digest.others),
@@ -147,11 +160,21 @@ def decode_checkpoint(data: bytes, header: SegmentHeader, end: int) -> Digest | 
         return None
 
 
+def _rows(columns: Sequence[array[int]]) -> _Rows:
+    count = len(columns[0])
+    return _Rows(count, [packed(each) for each in columns] if count else [])
+
+
 def _tables(kinds: dict[tuple[int, bool], Columns]) -> list[_Table]:
     return [
-        _Table(queue, special, u64s(each.firsts), u32s(each.places), u64s(each.sizes))
+        _Table(queue, special, _rows(each.arrays()), _rows((each.told or Told()).arrays()))
         for (queue, special), each in kinds.items()
     ]
+
+
+def _producers(rows: list[tuple[int, int, int, int]]) -> _Rows:
+    codes = enumerate(_PRODUCERS)
+    return _rows([array(code, map(itemgetter(at), rows)) for at, code in codes])
 
 
 def _digest(body: _Body) -> Digest:
@@ -164,14 +187,14 @@ def _digest(body: _Body) -> Digest:
         oldest=body.oldest,
         frames=body.frames,
         records=body.records,
-        columns=_columns(body.columns),
-        carried=_columns(body.carried),
+        columns=_columns(body.columns, body.end),
+        carried=_columns(body.carried, body.end),
         ranks=u64_column(body.ranks),
         puts=body.puts,
         first_id=body.first_id,
         last_id=body.last_id,
         voided=body.voided,
-        producers=body.producers,
+        producers=list(zip(*_read_rows(body.producers, _PRODUCERS, body.end), strict=True)),
         catalog=_records(body.catalog),
         others=list(zip(sequences, indexes, others, strict=True)),
         settled={
@@ -185,15 +208,28 @@ def _records(packed: _Records) -> list[Record]:
     return decode_payload(packed.payload, 0, len(packed.payload), packed.count)
 
 
-def _columns(tables: list[_Table]) -> dict[tuple[int, bool], Columns]:
+def _read_rows(rows: _Rows, typecodes: str, most: int) -> list[array[int]]:
+    """The columns; there are no more rows than ``most``."""
+    if not rows.count and not rows.columns:
+        return [array(code) for code in typecodes]
+    if not 0 < rows.count <= most or len(rows.columns) != len(typecodes):
+        raise BadRecord("there are other columns than there should be")
+    return [
+        unpacked(data, code, rows.count) for data, code in zip(rows.columns, typecodes, strict=True)
+    ]
+
+
+def _columns(tables: list[_Table], most: int) -> dict[tuple[int, bool], Columns]:
+    """Tables of a segment of so many bytes, which is more than it can have of anything."""
     found: dict[tuple[int, bool], Columns] = {}
     for table in tables:
-        rows = len(table.firsts) // 8
-        columns = Columns(
-            u64_column(table.firsts), u32_column(table.places), u64_column(table.sizes)
-        )
-        if not rows or len(columns.sizes) != rows or len(table.places) != 12 * rows:
+        firsts, counts, frames, records, sizes = _read_rows(table.puts, _PUTS, most)
+        columns = Columns(firsts, counts, frames, records, sizes)
+        messages = sum(columns.counts) if table.special else 0
+        if not table.puts.count or table.told.count != messages:
             raise BadRecord("columns of unequal length")
+        if table.special:
+            columns.told = Told(*_read_rows(table.told, _TOLD, most))
         found[table.queue, table.special] = columns
     return found
 

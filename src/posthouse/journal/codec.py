@@ -36,6 +36,7 @@ from posthouse.journal.format import (
 from posthouse.journal.policies import decode_policy, encode_policy
 from posthouse.model import MAX_DEDUP_BYTES, MAX_KEY_BYTES
 from posthouse.records import (
+    Accepted,
     Bound,
     Closed,
     Copied,
@@ -63,6 +64,7 @@ TYPE_DELIVERED: Final = 8
 TYPE_COPIED: Final = 9
 TYPE_BOUND: Final = 10
 TYPE_REMEMBERED: Final = 11
+TYPE_ACCEPTED: Final = 12
 
 PUT_KINDS: Final = 1
 PUT_HEADERS: Final = 2
@@ -80,6 +82,7 @@ _DECLARED = struct.Struct("<II")
 _MOVED = struct.Struct("<IIQ")
 COPIED_FIELDS = struct.Struct("<IIQQQQ")
 _BOUND = struct.Struct("<IIII")
+_ACCEPTED = struct.Struct("<QI")
 
 _encode_msgpack = msgspec.msgpack.Encoder().encode
 decode_traits = msgspec.msgpack.Decoder(Traits).decode
@@ -336,6 +339,28 @@ def _decode_remembered(data: bytes, start: int, end: int, flags: int, kind: int)
     return Remembered(queue, [blob.decode() for blob in blobs], ids)
 
 
+def _encode_accepted(record: Accepted, parts: Parts) -> None:
+    count = len(record.ids)
+    body = (
+        _ACCEPTED.pack(record.producer, count)
+        + u64s(record.sequences)
+        + u32s(record.counts)
+        + u64s(record.ids)
+    )
+    if len(body) != _ACCEPTED.size + 20 * count:
+        raise ValueError("the columns of one record have one length")
+    parts.append(RECORD_HEADER.pack(TYPE_ACCEPTED, 0, 0, len(body)) + body)
+
+
+def _decode_accepted(data: bytes, start: int, end: int, flags: int, kind: int) -> Accepted:
+    producer, count = _ACCEPTED.unpack_from(data, start)
+    sequences, at = read_u64s(data, start + _ACCEPTED.size, count, end)
+    counts, at = read_u32s(data, at, count, end)
+    ids, at = read_u64s(data, at, count, end)
+    _check_plain(at, end, flags, kind)
+    return Accepted(producer, sequences, list(counts), ids)
+
+
 def _check_end(at: int, end: int) -> None:
     if at != end:
         raise BadRecord("a record whose length is not that of its fields")
@@ -358,6 +383,7 @@ _ENCODERS: Final[dict[type, Callable[[Any, Parts], None]]] = {
     Copied: _encode_copied,
     Bound: _encode_bound,
     Remembered: _encode_remembered,
+    Accepted: _encode_accepted,
 }
 DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
     TYPE_OPENED: _decode_opened,
@@ -371,6 +397,7 @@ DECODERS: Final[dict[int, Callable[[bytes, int, int, int, int], Record]]] = {
     TYPE_COPIED: _decode_copied,
     TYPE_BOUND: _decode_bound,
     TYPE_REMEMBERED: _decode_remembered,
+    TYPE_ACCEPTED: _decode_accepted,
 }
 
 

@@ -8,19 +8,78 @@ other records in their order, then the settlements; and of the catalog only what
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from posthouse.errors import LogDamaged
 from posthouse.journal.brief import BriefRecord, decode_brief, lone_put
 from posthouse.journal.columns import BadRecord, is_run
 from posthouse.journal.format import FLAG_CATALOG, FRAME_ALIGN
 from posthouse.journal.frames import Frame
-from posthouse.records import Record, Remembered, Settled, Stored
+from posthouse.records import Accepted, Record, Remembered, Settled, Stored, Traits
 
 OUTSIDE: Final = 1 << 32
 """Producers from this number on are not lives of the broker: their puts may be asked for."""
+
+
+Rows: TypeAlias = "tuple[array[int], array[int], array[int], array[int], array[int]]"
+ToldRows: TypeAlias = (
+    "tuple[array[int], array[int], array[int], array[int], array[int], array[int]]"
+)
+_PLAIN: Final = Traits()
+
+
+@dataclass(slots=True)
+class Told:
+    """What must be known of messages while they wait, a row for each message.
+
+    Attributes:
+        sizes: bytes of body and headers.
+        due_ns, ranks, expires_ns, priorities: see `Traits`; 0 for none.
+        keyed: 1 where there is more to know than is here: an ordering key.
+    """
+
+    sizes: array[int] = field(default_factory=lambda: array("I"))
+    due_ns: array[int] = field(default_factory=lambda: array("Q"))
+    ranks: array[int] = field(default_factory=lambda: array("Q"))
+    expires_ns: array[int] = field(default_factory=lambda: array("Q"))
+    priorities: array[int] = field(default_factory=lambda: array("B"))
+    keyed: array[int] = field(default_factory=lambda: array("B"))
+
+    def arrays(self) -> ToldRows:
+        """The columns, in this order."""
+        return (
+            self.sizes,
+            self.due_ns,
+            self.ranks,
+            self.expires_ns,
+            self.priorities,
+            self.keyed,
+        )
+
+    def add(self, sizes: Sequence[int], traits: Sequence[Traits | None]) -> None:
+        """Messages join."""
+        self.sizes.extend(sizes)
+        if len(traits) == 1:
+            self._add_one(traits[0] or _PLAIN)
+            return
+        same = traits.count(traits[0]) == len(traits)
+        rows = [each or _PLAIN for each in (traits[:1] if same else traits)]
+        times = len(traits) if same else 1
+        self.due_ns.extend(array("Q", [each.due_ns for each in rows]) * times)
+        self.ranks.extend(array("Q", [each.rank for each in rows]) * times)
+        self.expires_ns.extend(array("Q", [each.expires_ns for each in rows]) * times)
+        self.priorities.extend(array("B", [each.priority for each in rows]) * times)
+        self.keyed.extend(array("B", [bool(each.key) for each in rows]) * times)
+
+    def _add_one(self, traits: Traits) -> None:
+        """`add`, but for the size: quicker than the making of arrays."""
+        self.due_ns.append(traits.due_ns)
+        self.ranks.append(traits.rank)
+        self.expires_ns.append(traits.expires_ns)
+        self.priorities.append(traits.priority)
+        self.keyed.append(bool(traits.key))
 
 
 @dataclass(slots=True)
@@ -29,14 +88,31 @@ class Columns:
 
     Attributes:
         firsts: the first id of each.
-        places: three numbers for each: how many messages, the frame's offset in units of 8 bytes,
-            the record's offset in its payload.
+        counts: how many messages each has.
+        frames: the frames' offsets in units of 8 bytes.
+        records: the records' offsets in their payloads.
         sizes: bytes of bodies and headers.
+        told: of those of whose messages something must be known, what.
     """
 
     firsts: array[int] = field(default_factory=lambda: array("Q"))
-    places: array[int] = field(default_factory=lambda: array("I"))
+    counts: array[int] = field(default_factory=lambda: array("I"))
+    frames: array[int] = field(default_factory=lambda: array("I"))
+    records: array[int] = field(default_factory=lambda: array("I"))
     sizes: array[int] = field(default_factory=lambda: array("Q"))
+    told: Told | None = None
+
+    def arrays(self) -> Rows:
+        """The columns but ``told``, in this order."""
+        return self.firsts, self.counts, self.frames, self.records, self.sizes
+
+    def add(self, first: int, count: int, offset: int, record: int, size_bytes: int) -> None:
+        """A record joins."""
+        self.firsts.append(first)
+        self.counts.append(count)
+        self.frames.append(offset // FRAME_ALIGN)
+        self.records.append(record)
+        self.sizes.append(size_bytes)
 
 
 @dataclass(slots=True)
@@ -71,7 +147,8 @@ class Digest:
         puts: messages put here for the first time, and the first and last of their ids.
         voided: (sequence of the group, place in it, first id, count) of carried puts: what the
             attempts ring says of these messages from before that is not so any more.
-        producers: (producer, sequence, count, first id) of puts from outside.
+        producers: (producer, sequence, count, first id) of puts from outside, those that were told
+            again among them.
         catalog: what the catalog says.
         others: sequence of the group, place in it, record.
         settled: by queue.
@@ -98,15 +175,13 @@ class Digest:
         """Its frames were written so many bytes further on."""
         by = by_bytes // FRAME_ALIGN
         for columns in (*self.columns.values(), *self.carried.values()):
-            places = columns.places
-            for at in range(1, len(places), 3):
-                places[at] += by
+            columns.frames = array("I", [frame + by for frame in columns.frames])
 
     def take(self, path: str, data: bytes, frames: Iterable[Frame], start: int = 0) -> None:
         """Take in these frames of a segment's bytes, of which ``data`` are those from ``start`` on.
 
         Raises:
-            LogDamaged: a record does not decode.
+            LogDamaged: a record does not decode, or says what cannot be.
         """
         for frame in frames:
             header, payload_at, end = frame.header, frame.start, frame.end
@@ -130,8 +205,11 @@ class Digest:
             self.next_sequence = header.sequence + 1
             self.frames += 1
             self.records += len(records)
-            for index, record in enumerate(records):
-                self._add(record, header.sequence, index, start + frame.offset)
+            try:
+                for index, record in enumerate(records):
+                    self._add(record, header.sequence, index, start + frame.offset)
+            except OverflowError as error:
+                raise LogDamaged(path, start + frame.offset, str(error)) from error
 
     def _add(self, record: BriefRecord, sequence: int, index: int, offset: int) -> None:
         if isinstance(record, Stored):
@@ -144,6 +222,9 @@ class Digest:
             else:
                 for message_id in ids:
                     settled.add(message_id, message_id)
+        elif isinstance(record, Accepted):
+            rows = zip(record.sequences, record.counts, record.ids, strict=True)
+            self.producers += [(record.producer, *row) for row in rows]
         else:
             self.others.append((sequence, index, record))
 
@@ -162,9 +243,11 @@ class Digest:
                 self.others.append((sequence, index, Remembered(record.queue, names, ids)))
         kinds = self.carried if record.carried else self.columns
         columns = kinds.setdefault((record.queue, special), Columns())
-        columns.firsts.append(first)
-        columns.places.extend((count, offset // FRAME_ALIGN, record.offset))
-        columns.sizes.append(record.size_bytes)
+        columns.add(first, count, offset, record.offset, record.size_bytes)
+        if special and record.traits is not None:
+            if columns.told is None:
+                columns.told = Told()
+            columns.told.add(record.sizes, record.traits)
         if record.carried:
             self.voided.append((sequence, index, first, count))
             for at, traits in enumerate(record.traits or ()):
@@ -180,9 +263,7 @@ class Digest:
         columns = self.columns.get((queue, False))
         if columns is None:
             columns = self.columns[queue, False] = Columns()
-        columns.firsts.append(first)
-        columns.places.extend((1, offset // FRAME_ALIGN, 0))
-        columns.sizes.append(size_bytes)
+        columns.add(first, 1, offset, 0, size_bytes)
         self._new(first, 1, producer, sequence)
 
     def _new(self, first: int, count: int, producer: int, sequence: int) -> None:

@@ -96,6 +96,7 @@ class Calls:
         self._out: list[Any] = []
         self._unsent: list[Call] = []
         self._scheduled = False
+        self._renumbered = False  # old sequences may stand behind younger ones
         self._puts: Run | None = None
         self._acks: Call | None = None
         self._renewals: list[tuple[str, int, int]] = []
@@ -343,7 +344,7 @@ class Calls:
             self._begin(Renew(0, leases), "lease")
         out = self._out
         if self._seen and self._should_say_seen():
-            out.append(Seen(self._seen))
+            out.append(Seen(self._seen, puts=self._answered_puts()))
             self._seen, self._heard_bytes = [], 0
         if not out:
             return
@@ -355,6 +356,16 @@ class Calls:
         except (ValueError, TypeError, OverflowError, msgspec.MsgspecError):
             self._say_singly(line, out)
         out.clear()
+
+    def _answered_puts(self) -> int:
+        """The sequence below which all puts are answered."""
+        waiting = (each for each in self.outstanding.values() if each.restart == AGAIN)
+        if self._renumbered:
+            lowest = min((each.message.sequence for each in waiting), default=0)
+            self._renumbered = lowest > 0
+            return lowest or self._sequence
+        first = next(waiting, None)
+        return self._sequence if first is None else int(first.message.sequence)
 
     def _say_singly(self, line: Line, out: list[Any]) -> None:
         """One of them has what cannot be said (a lone surrogate, a number over 64 bits)."""

@@ -142,7 +142,8 @@ class Link(Calls):
         self._out.clear()
         self._renewals.clear()
         if resumed:
-            self._out.append(Seen([], self._next, list(self.outstanding)))
+            outstanding = list(self.outstanding)
+            self._out.append(Seen([], self._next, outstanding, self._answered_puts()))
         self._seen = []
         self._out += [call.message for call in self.outstanding.values()]
         self._unsent = list(self.outstanding.values())
@@ -161,6 +162,7 @@ class Link(Calls):
         self.outstanding.pop(call.message.id, None)
         self._flight_bytes -= call.size_bytes
         self._flight_calls -= 1
+        self._renumbered = True
         for message, future in messages:
             made = self._begin(message, call.restart)
             made.futures.append(future)

@@ -168,6 +168,8 @@ class Member:
             but = set(message.but)
             for number in [each for each in kept if each < message.below and each not in but]:
                 del kept[number]
+        if message.puts:
+            self.session.engine.state.producers.seen(self.producer, message.puts)
 
     def send(self, message: object) -> None:
         """Say something, if the client is there."""

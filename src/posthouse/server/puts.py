@@ -152,8 +152,8 @@ def put_many(member: Member, request: PutMany) -> None:
 def commit(member: Member, request: Commit) -> None:
     """A transaction."""
     session = member.session
-    producers = session.engine.state.producers
     if request.again:
+        producers = session.engine.state.producers
         count = _certain_puts(request)
         ids = [producers.find(member.producer, request.sequence + n) for n in range(count)]
         if count and None not in ids:
@@ -184,8 +184,6 @@ def commit(member: Member, request: Commit) -> None:
             if not decided:
                 committing.cancel()
             ids = await committing  # what is decided is answered, however late
-        for number, message_id in enumerate(ids):
-            producers.note(member.producer, request.sequence + number, 1, message_id)
         member.reply(Answer(request.id, ids))
 
     member.spawn(request.id, 0, work)

@@ -137,6 +137,8 @@ class Session:
                     else:
                         with named(engine, *producer):
                             ids, group = engine.commit(steps)
+                        for number, message_id in enumerate(ids, producer[1]):
+                            engine.state.producers.note(producer[0], number, 1, message_id)
                     done()
                     break
                 except QueueFull:

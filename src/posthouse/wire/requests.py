@@ -52,12 +52,13 @@ class Seen(msgspec.Struct, array_like=True, tag=2, gc=False):
     """These requests are answered, and the answers have come: forget them.
 
     ``ids``, and all under ``below`` but those in ``but`` (said when a connection begins: what was
-    said on the one before may not have come).
+    said on the one before may not have come). No put with a sequence under ``puts`` comes again.
     """
 
     ids: list[int]
     below: int = 0
     but: list[int] = []
+    puts: int = 0
 
 
 class Ping(msgspec.Struct, array_like=True, tag=3, gc=False):

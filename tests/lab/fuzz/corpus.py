@@ -21,6 +21,7 @@ from posthouse.journal.options import SealedFrame
 from posthouse.journal.ring import pack_slot
 from posthouse.model import QueuePolicy, Retry
 from posthouse.records import (
+    Accepted,
     Bound,
     Closed,
     Copied,
@@ -90,6 +91,7 @@ def draw_record(random: Random) -> Record:
         Copied(queue, 1, random.getrandbits(8), draw_entry(random, first), first - 1),
         Bound("topic", queue, "a.*", bool(random.getrandbits(1))),
         Remembered(queue, [f"d{number}" for number in ids], ids),
+        Accepted(random.getrandbits(62), ids, attempts, ids),
     ]
     return made[random.randrange(len(made))]
 

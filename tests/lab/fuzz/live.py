@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from random import Random
 from typing import Any, Final
 
@@ -103,8 +103,9 @@ class LiveServer:
             except TimeoutError:
                 assert time.monotonic() < until_s, "neither an answer nor an end"
                 if not shut:
-                    client.socket.shutdown(1)  # there is no rest
                     shut = True
+                    with suppress(OSError):  # the server closed it just now: then that is heard
+                        client.socket.shutdown(1)  # there is no rest
                 continue
             except OSError:
                 answer = None

@@ -36,6 +36,16 @@ SERVING: Final[tuple[Bug, ...]] = (
         SERVER_KILLS,
     ),
     Bug(
+        "what the log says of producers goes with its segment",
+        (
+            Edit(
+                "            records.append(Accepted(producer, sequences, counts, numbers))\n",
+                "            pass\n",
+            ),
+        ),
+        by_pytest("tests/server/test_process.py", "-k", "segment_is_gone"),
+    ),
+    Bug(
         "a put is answered before its group is on disk",
         (
             Edit(

@@ -12,7 +12,7 @@ import pytest
 import posthouse
 from posthouse import Queue, StorageFull
 from posthouse.testing import serve
-from tests.lab.process.conftest import SIZE_KIB
+from tests.conftest import SMALL_DISK_KIB
 from tests.lab.process.ledger import Ledger
 
 BODY_BYTES: Final = 900
@@ -126,7 +126,7 @@ async def test_a_full_disk_survives_a_restart(small_disk: Path) -> None:
     ledger.life_over(killed=False)
     # Not a byte is left for anybody.
     with pytest.raises(OSError, match="No space"):
-        (small_disk / "ballast").write_bytes(bytes(SIZE_KIB * 1024))
+        (small_disk / "ballast").write_bytes(bytes(SMALL_DISK_KIB * 1024))
     async with posthouse.open(str(small_disk / "log"), **SMALL) as broker:
         again = Filler(broker.queue("a", str), ledger)
         assert await again.take(1_000_000) == filler.stored
@@ -135,7 +135,7 @@ async def test_a_full_disk_survives_a_restart(small_disk: Path) -> None:
 
 
 async def test_a_disk_too_small_for_a_log_says_so(small_disk: Path) -> None:
-    (small_disk / "ballast").write_bytes(bytes(SIZE_KIB * 1024 - os.sysconf("SC_PAGE_SIZE")))
+    (small_disk / "ballast").write_bytes(bytes(SMALL_DISK_KIB * 1024 - os.sysconf("SC_PAGE_SIZE")))
     with pytest.raises(StorageFull):
         await posthouse.open(str(small_disk / "log"), **SMALL)
     (small_disk / "ballast").unlink()

@@ -16,6 +16,7 @@ from posthouse.journal.tools.queues import queues_of
 from posthouse.journal.tools.texts import counted, id_text, ids_text, time_text
 from posthouse.model import QueuePolicy
 from posthouse.records import (
+    Accepted,
     Bound,
     Closed,
     Copied,
@@ -101,7 +102,7 @@ class Printer:
 
     def _values(self, record: Record) -> dict[str, Any]:
         values: dict[str, Any] = {"record": type(record).__name__.lower()}
-        if not isinstance(record, (Opened, Closed)):
+        if not isinstance(record, (Opened, Closed, Accepted)):
             values["queue"] = self._name(record.queue)
         return values | self._more(record)
 
@@ -141,10 +142,14 @@ class Printer:
             case Remembered():
                 named = zip(record.ids, record.dedups, strict=True)
                 return {"messages": [{"id": id_text(a), "dedup": b} for a, b in named]}
+            case Accepted():
+                rows = zip(record.ids, record.counts, record.sequences, strict=True)
+                puts = [{"id": id_text(a), "count": b, "sequence": c} for a, b, c in rows]
+                return {"producer": record.producer, "puts": puts}
 
     def _lines(self, record: Record) -> Iterator[str]:
         what = f"    {type(record).__name__.lower()}"
-        if not isinstance(record, (Opened, Closed)):
+        if not isinstance(record, (Opened, Closed, Accepted)):
             what += f" {self._name(record.queue)}"
         match record:
             case Opened():
@@ -172,6 +177,10 @@ class Printer:
                 yield f"{what} {counted(len(record.ids), 'message')}"
                 for row in self._more(record)["messages"]:
                     yield _DEEP + ", ".join(f"{key} {value}" for key, value in row.items() if value)
+            case Accepted():
+                yield f"{what} {counted(sum(record.counts), 'put')} of producer {record.producer}"
+                for row in self._more(record)["puts"]:
+                    yield _DEEP + ", ".join(f"{key} {value}" for key, value in row.items())
 
     def _messages(self, entries: list[Entry]) -> Iterator[str]:
         for entry in entries:

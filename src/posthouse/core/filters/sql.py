@@ -42,7 +42,6 @@ _KIND_CASES: Final = (
     f" WHEN 'true' THEN '{BOOLEAN}' WHEN 'false' THEN '{BOOLEAN}'"
     f" WHEN 'array' THEN '{COMPOUND}' WHEN 'object' THEN '{COMPOUND}' END"
 )
-_ANY: Final = "SELECT 1"
 _COMPARABLE: Final = f"'{NUMBER}', '{TEXT}', '{BOOLEAN}'"
 _SORTABLE: Final = f"'{NUMBER}', '{TEXT}'"
 
@@ -165,10 +164,11 @@ class _Writer:
             document, path = self._place(field)
             kind = f"CASE e.type {_KIND_CASES}"
             # Of our columns and the names of parameters only; nothing of the filter's text is here.
-            rows = f"{_ANY} FROM json_each({document}, {path}) AS e"
+            # The side stands outside: json_each has a column `key`, as messages do.
+            rows = f"SELECT {kind}, e.value FROM json_each({document}, {path}) AS e"
             among = (
                 f" WHEN {container.kind} = '{COMPOUND}' AND json_type({document}, {path}) = 'array'"
-                f" THEN EXISTS ({rows} WHERE {kind} = {side.kind} AND e.value = {side.value})"
+                f" THEN coalesce(({side.kind}, {side.value}) IN ({rows}), 0)"
             )
         return (
             f"(CASE WHEN {side.kind} IS NULL OR {side.kind} = '{COMPOUND}' THEN NULL"
