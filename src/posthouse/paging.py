@@ -310,6 +310,9 @@ class Pager:
             self.on_load(lane)
         if state.dry:
             self.ahead(lane)
+        if lane.shut is not None:
+            # These may be the last: who gets none of them has to be told, and nothing else comes.
+            count = len(lane.getters)
         if count:
             lane.wake_getters(count)
 

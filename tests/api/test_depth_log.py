@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import posthouse
+from posthouse.errors import QueueShutDown
 from posthouse.testing.cases.base import soon
 from tests.api.test_log import TestLog as _OnLog
 
@@ -128,3 +131,29 @@ class TestLogOutOfMemory(_OnLog):
         assert sorted(taken) == list(range(100))
         assert (await queue.stats()).size_bytes == 0
         await broker.close()
+
+
+@pytest.mark.parametrize("most", [1, 4])
+async def test_a_shutdown_tells_everybody_when_the_last_page_is_taken(
+    tmp_path: Path, most: int
+) -> None:
+    """Who waited for what is read, and got none of it, waits for nothing any more."""
+    async with posthouse.open(str(tmp_path / "data"), cache_bytes=0) as broker:
+        queue = broker.queue("q")
+        await queue.put_many([b"%04d" % n * 300 for n in range(3)])
+        await queue.put_many([b"%04d" % n * 300 for n in range(3, 5)])
+        stats = await queue.stats()
+        assert stats.waiting == 5
+
+        async def take() -> int:
+            if most == 1:
+                await queue.get()
+                return 1
+            return len(await queue.get_many(most))
+
+        takers = [asyncio.ensure_future(take()) for _ in range(9)]
+        await asyncio.sleep(0)
+        queue.shutdown()
+        found = await soon(asyncio.gather(*takers, return_exceptions=True))
+        assert sum(each for each in found if isinstance(each, int)) == 5
+        assert {type(each) for each in found} == {int, QueueShutDown}
