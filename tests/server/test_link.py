@@ -54,7 +54,7 @@ def test_producers_are_carried_until_their_client_has_seen_the_answers() -> None
         table.note(one, sequence, 3 if sequence == 1 else 1, first_id)
     table.note(two, 1, 1, 250)
     assert table.carry(100, 300, 0) == [], "what is in a segment that stays"
-    assert table.carry(260, 300, 0) == [(one, [(1, 3, 100), (4, 1, 200)]), (two, [(1, 1, 250)])]
+    assert table.carry(260, 300, 0) == [(two, [(1, 1, 250)]), (one, [(1, 3, 100), (4, 1, 200)])]
     assert table.carry(280, 310, 0) == [], "it was told again behind 300"
     table.seen(one, 3)
     table.seen(two, 2)
@@ -66,6 +66,20 @@ def test_producers_are_carried_until_their_client_has_seen_the_answers() -> None
         table.note(one, *row)  # a restart finds both records
     assert table.carry(320, 320, 0) == [(one, [(4, 1, 200), (5, 1, 300)])]
     assert table.carry(400, 400, KEPT_NS + 250) == [(one, [(5, 1, 300)])], "too old to come again"
+    table.forget(one)
+    assert len(table) == 0
+    assert table.carry(500, 500, 0) == []
+
+
+def test_no_more_producers_are_carried_than_a_turn_of_the_loop_allows() -> None:
+    table = Producers(most_carried=3)
+    one, two = FIRST_PRODUCER, FIRST_PRODUCER + 1
+    for number in range(4):
+        table.note(one, number, 1, 100 + number)
+    for number in range(2):
+        table.note(two, number, 1, 200 + number)
+    expected = [(two, [(0, 1, 200), (1, 1, 201)]), (one, [(3, 1, 103)])]
+    assert table.carry(300, 300, 0) == expected, "the newest of who put last"
 
 
 @pytest.mark.parametrize(

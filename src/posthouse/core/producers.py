@@ -20,8 +20,12 @@ FIRST_PRODUCER: Final = 1 << 40
 
 MOST_EACH: Final = 10_000
 MOST_IN_ALL: Final = 200_000
-KEPT_NS: Final = 24 * 3600 * NANOSECONDS
+KEPT_NS: Final = 3600 * NANOSECONDS
 """Of older puts it is not told again that they were stored."""
+
+MOST_CARRIED: Final = 10_000
+"""At most so many rows are told again at a time: the newest of who put last. What has no answer yet
+is among these; telling more would hold the loop up."""
 
 Row: TypeAlias = "tuple[int, int, int]"
 """(first sequence, how many, first id)."""
@@ -30,12 +34,26 @@ Row: TypeAlias = "tuple[int, int, int]"
 class Producers:
     """The last puts of each producer."""
 
-    __slots__ = ("_carried_at", "_carried_below", "_count", "_most_each", "_most_in_all", "_rows")
+    __slots__ = (
+        "_carried_at",
+        "_carried_below",
+        "_count",
+        "_most_carried",
+        "_most_each",
+        "_most_in_all",
+        "_rows",
+    )
 
-    def __init__(self, most_each: int = MOST_EACH, most_in_all: int = MOST_IN_ALL) -> None:
+    def __init__(
+        self,
+        most_each: int = MOST_EACH,
+        most_in_all: int = MOST_IN_ALL,
+        most_carried: int = MOST_CARRIED,
+    ) -> None:
         self._rows: OrderedDict[int, deque[Row]] = OrderedDict()
         self._most_each = most_each
         self._most_in_all = most_in_all
+        self._most_carried = most_carried
         self._count = 0
         # Of ids below the first it was told again, from the second on: see `DedupWindow.carry`.
         self._carried_below = 0
@@ -85,17 +103,25 @@ class Producers:
         """
         again = self._carried_at < first_id
         low = max(now_ns - KEPT_NS, 0 if again else self._carried_below)
+        left = self._most_carried
         carried: list[tuple[int, list[Row]]] = []
-        for producer, rows in self._rows.items():
+        for producer, rows in reversed(self._rows.items()):
             # After a restart what was carried is there twice, as long as its first segment is.
             told = {row for row in rows if low <= row[2] < first_id}
             if told:
-                carried.append((producer, sorted(told)))
+                carried.append((producer, sorted(told)[-left:]))
+                left -= min(left, len(told))
+                if not left:
+                    break
         if carried:
             if again:
                 self._carried_at = last_id
             self._carried_below = first_id
         return carried
+
+    def forget(self, producer: int) -> None:
+        """Its session is over: it sends nothing again."""
+        self._count -= len(self._rows.pop(producer, ()))
 
     def __len__(self) -> int:
         return self._count

@@ -275,6 +275,7 @@ class Server:
             logger.info("session %d (%s) said goodbye", member.number, member.name)
             self._members.pop(member.secret, None)
             member.end(release=True)
+            member.session.engine.state.producers.forget(member.producer)
         else:
             logger.info("session %d (%s) is away", member.number, member.name)
             member.left_at_s = self._loop.time()
