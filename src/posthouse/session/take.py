@@ -296,13 +296,15 @@ class TakePort(DeepPort):
         state = self._state
         if state.pages is not None or state.cold is not None:
             self._read_ahead()
-        rich = state.rich
+        rich, engine = state.rich, self._engine
+        # By the time that a take looks at: else one of them would say yes and the other no, for
+        # as long as the turn of the loop lasts.
         return bool(
             state.ready
             or (
                 rich is not None
                 and rich.stands
                 and not state.dry
-                and state.available(self._engine.now_ns())
+                and state.available(engine.tick_ns or engine.tick())
             )
         )

@@ -48,3 +48,8 @@ def test_cancelled_at_every_await(scene: str, kind: Kind, lab: Lab) -> None:
     if scene not in ("settle_without_waiting", "ack_durable", "ack_many_durable"):
         assert count or kind == "memory", "nothing was cancelled: the scene shows nothing"
     lab.count("cancel", count, "cancellations")
+
+
+def test_a_rate_that_is_free_within_a_turn_does_not_hold_the_loop_up() -> None:
+    """A take looked at the turn's time, and what it asked before at the time of the moment."""
+    assert not run_seed(909091002, "log").problems
