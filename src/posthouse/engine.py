@@ -37,10 +37,9 @@ from posthouse.journal.protocol import Journal
 from posthouse.lane import Lane
 from posthouse.model import FOREVER_NS, NANOSECONDS, QueuePolicy
 from posthouse.paging import Pager
-from posthouse.records import Accepted, Closed, Copied, Entry, Moved, Opened, Put, Record, Returned
+from posthouse.records import LOG_RECORDS, Copied, Entry, Moved, Put, Record, Returned
 from posthouse.spilling import Spiller
 
-LOG_RECORDS = (Opened, Closed, Accepted)
 # A timer this late means that the process stood still, and its holders could not renew.
 STALL_NS = NANOSECONDS // 4
 # A turn of the loop longer than this gives its leases back the time it took.

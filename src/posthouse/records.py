@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -221,6 +221,9 @@ class Accepted:
     counts: list[int]
     ids: list[int]
 
+
+LOG_RECORDS: Final = (Opened, Closed, Accepted)
+"""Those that are of no queue."""
 
 Record: TypeAlias = (
     "Opened | Closed | Declared | Put | Settled | Returned | Moved | Delivered"

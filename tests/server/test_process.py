@@ -96,26 +96,41 @@ async def test_a_server_that_is_killed_under_load(tmp_path: Path) -> None:
     assert len(answered) > 50
 
 
+def _puts() -> list[Any]:
+    """Five puts, in each way that there is."""
+    from posthouse.wire import requests
+
+    return [
+        requests.PutEach(1, "q", 5, 2, [b"a", b"b"]),
+        requests.PutMany(2, "q", 7, 2, [b"c", b"d"]),
+        requests.Commit(3, 9, [requests.PutStep("q", 2, b"e", b"", None)]),
+    ]
+
+
+def _put_all(url: str, puts: list[Any]) -> tuple[Any, list[Any]]:
+    """Say them as a new client: the welcome, and the answers in the order of the requests."""
+    with Raw(url) as client:
+        welcome = client.hello()
+        client.say(*puts)
+        return welcome, sorted([client.hear() for _ in puts], key=lambda each: each.of)
+
+
 async def test_puts_are_recognised_by_the_next_server(tmp_path: Path) -> None:
     """The answer is lost with the server; the same put to the next one finds the first."""
     from posthouse.wire import requests
     from posthouse.wire.answers import Answer, Placed
 
     with serve(tmp_path / "data") as served:
-        put = requests.PutEach(1, "q", 5, 2, [b"a", b"b"])
-        batch = requests.PutMany(2, "q", 7, 2, [b"c", b"d"])
-        commit = requests.Commit(3, 9, [requests.PutStep("q", 2, b"e", b"", None)])
-        with Raw(served.url) as client:
-            welcome = client.hello()
-            client.say(put, batch, commit)
-            first = sorted([client.hear() for _ in range(3)], key=lambda each: each.of)
+        puts = _puts()
+        welcome, first = _put_all(served.url, puts)
         served.restart()
         with Raw(served.url) as client:
             after = client.hello(session=welcome.session, producer=welcome.producer)
             assert not after.resumed
             assert after.producer == welcome.producer
-            put.again = batch.again = commit.again = True
-            client.say(put, batch, commit, requests.Ask(4, "stats", "q", []))
+            for each in puts:
+                each.again = True
+            client.say(*puts, requests.Ask(4, "stats", "q", []))
             placed: dict[int, list[Any]] = {}
             while len(placed) < 4:
                 answer = client.hear()
@@ -154,13 +169,8 @@ async def test_a_put_is_known_when_its_segment_is_gone_and_the_server_killed_aga
     from posthouse.wire.answers import Answer, Placed
 
     with ServerProcess(tmp_path / "data") as server:
-        put = requests.PutEach(1, "q", 5, 2, [b"a", b"b"])
-        batch = requests.PutMany(2, "q", 7, 2, [b"c", b"d"])
-        commit = requests.Commit(3, 9, [requests.PutStep("q", 2, b"e", b"", None)])
-        with Raw(server.url) as client:
-            welcome = client.hello()
-            client.say(put, batch, commit)
-            first = sorted([client.hear() for _ in range(3)], key=lambda each: each.of)
+        puts = _puts()
+        welcome, first = _put_all(server.url, puts)
         before = _segments(server)
         for _ in range(2):  # what was told again is told again as well
             await asyncio.to_thread(server.end, kill=True)
@@ -172,8 +182,9 @@ async def test_a_put_is_known_when_its_segment_is_gone_and_the_server_killed_aga
         await asyncio.to_thread(server.start)
         with Raw(server.url) as client:
             assert not client.hello(session=welcome.session, producer=welcome.producer).resumed
-            put.again = batch.again = commit.again = True
-            client.say(put, batch, commit, requests.Ask(4, "stats", "q", []))
+            for each in puts:
+                each.again = True
+            client.say(*puts, requests.Ask(4, "stats", "q", []))
             answers = [client.hear() for _ in range(5)]
         placed = {(each.of, each.part): each.first for each in answers if isinstance(each, Placed)}
         others = {each.of: each.value for each in answers if isinstance(each, Answer)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from operator import itemgetter
 
+from posthouse.core.carried import Carried
 from posthouse.model import MAX_DEDUP_IDS
 
 
@@ -16,16 +17,14 @@ class DedupWindow:
         evicted: ids that left before their time because there were too many.
     """
 
-    __slots__ = ("_carried_at", "_carried_below", "_ids", "_most", "evicted", "hits", "window_ns")
+    __slots__ = ("_carried", "_ids", "_most", "evicted", "hits", "window_ns")
 
     def __init__(self, window_ns: int, most: int = MAX_DEDUP_IDS) -> None:
         self.window_ns = window_ns
         self._most = most
         # Not a dict: taking its oldest again and again walks over what was taken before.
         self._ids: OrderedDict[str, int] = OrderedDict()
-        # Ids below `_carried_below` stand in a record at `_carried_at` or later.
-        self._carried_below = 0
-        self._carried_at = 0
+        self._carried = Carried()
         self.hits = 0
         self.evicted = 0
 
@@ -61,16 +60,15 @@ class DedupWindow:
         the log as well they are carried once more.
         """
         self.forget(now_ns)
+        low = self._carried.low(first_id)
         carried: list[tuple[str, int]] = []
         for dedup, number in self._ids.items():
             if number >= first_id:
                 break
-            if number >= self._carried_below or self._carried_at < first_id:
+            if number >= low:
                 carried.append((dedup, number))
         if carried:
-            if self._carried_at < first_id:
-                self._carried_at = last_id
-            self._carried_below = first_id
+            self._carried.note(first_id, last_id)
         return carried
 
     def knows(self, dedup: str, now_ns: int) -> bool:

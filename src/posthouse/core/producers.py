@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final, TypeAlias
 
+from posthouse.core.carried import Carried
 from posthouse.model import NANOSECONDS
 
 FIRST_PRODUCER: Final = 1 << 40
@@ -35,8 +36,7 @@ class Producers:
     """The last puts of each producer."""
 
     __slots__ = (
-        "_carried_at",
-        "_carried_below",
+        "_carried",
         "_count",
         "_most_carried",
         "_most_each",
@@ -55,9 +55,7 @@ class Producers:
         self._most_in_all = most_in_all
         self._most_carried = most_carried
         self._count = 0
-        # Of ids below the first it was told again, from the second on: see `DedupWindow.carry`.
-        self._carried_below = 0
-        self._carried_at = 0
+        self._carried = Carried()
 
     def note(self, producer: int, sequence: int, count: int, first_id: int) -> None:
         """``count`` puts with consecutive sequences were stored under consecutive ids."""
@@ -101,8 +99,7 @@ class Producers:
         They are told again now, in records after ``last_id``; when those are about to leave the
         log as well they are carried once more.
         """
-        again = self._carried_at < first_id
-        low = max(now_ns - KEPT_NS, 0 if again else self._carried_below)
+        low = max(now_ns - KEPT_NS, self._carried.low(first_id))
         left = self._most_carried
         carried: list[tuple[int, list[Row]]] = []
         for producer, rows in reversed(self._rows.items()):
@@ -114,9 +111,7 @@ class Producers:
                 if not left:
                     break
         if carried:
-            if again:
-                self._carried_at = last_id
-            self._carried_below = first_id
+            self._carried.note(first_id, last_id)
         return carried
 
     def forget(self, producer: int) -> None:

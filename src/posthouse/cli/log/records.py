@@ -16,6 +16,7 @@ from posthouse.journal.tools.queues import queues_of
 from posthouse.journal.tools.texts import counted, id_text, ids_text, time_text
 from posthouse.model import QueuePolicy
 from posthouse.records import (
+    LOG_RECORDS,
     Accepted,
     Bound,
     Closed,
@@ -102,7 +103,7 @@ class Printer:
 
     def _values(self, record: Record) -> dict[str, Any]:
         values: dict[str, Any] = {"record": type(record).__name__.lower()}
-        if not isinstance(record, (Opened, Closed, Accepted)):
+        if not isinstance(record, LOG_RECORDS):
             values["queue"] = self._name(record.queue)
         return values | self._more(record)
 
@@ -149,7 +150,7 @@ class Printer:
 
     def _lines(self, record: Record) -> Iterator[str]:
         what = f"    {type(record).__name__.lower()}"
-        if not isinstance(record, (Opened, Closed, Accepted)):
+        if not isinstance(record, LOG_RECORDS):
             what += f" {self._name(record.queue)}"
         match record:
             case Opened():
